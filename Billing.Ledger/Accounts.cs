@@ -1,0 +1,60 @@
+using NodaTime;
+
+namespace Billing.Ledger;
+
+/// <summary>Opening, closing, linking, inviting.</summary>
+public static class Accounts
+{
+    public static Decision Decide(State state, Catalogs catalogs, OpenOrganization c, Instant now)
+    {
+        if (state.IsOpened) return Rejections.OrganizationExists(state.Organization);
+        if (DateTimeZoneProviders.Tzdb.GetZoneOrNull(c.TimeZone) is null) return Rejections.TimeZoneUnknown(c.TimeZone);
+        if (c.Plan is { } id)
+        {
+            if (catalogs.Current.Plan(id) is not { } plan) return Rejections.PlanUnknown(id);
+            if (plan.InviteOnly) return Rejections.InviteOnly(id);
+        }
+        return new OrganizationOpened(c.TimeZone, c.Test, c.Plan, catalogs.Current.Version)
+        {
+            Version = state.Version + 1, EffectiveAt = now, RecordedAt = now,
+        };
+    }
+
+    public static Decision Decide(State state, CloseOrganization c, Instant now) =>
+        new OrganizationClosed(c.Reason) { Version = state.Version + 1, EffectiveAt = now, RecordedAt = now };
+
+    public static Decision Decide(State state, LinkCustomer c, Instant now) =>
+        state.Account.Customers.Contains(c.Customer)
+            ? Decision.AlreadyDone
+            : new CustomerLinked(c.Customer) { Version = state.Version + 1, EffectiveAt = now, RecordedAt = now };
+
+    public static Decision Decide(State state, Catalogs catalogs, InviteToPlan c, Instant now)
+    {
+        if (catalogs.Current.Plan(c.Plan) is null) return Rejections.PlanUnknown(c.Plan);
+        if (state.Account.Invitations.Contains(c.Plan)) return Decision.AlreadyDone;
+        return new InvitationGiven(c.Plan) { Version = state.Version + 1, EffectiveAt = now, RecordedAt = now };
+    }
+
+    public static State Evolve(State state, OrganizationOpened e)
+    {
+        var zone = DateTimeZoneProviders.Tzdb.GetZoneOrNull(e.TimeZone) ?? DateTimeZone.Utc;
+        return state with
+        {
+            Account = state.Account with { OpenedAt = e.EffectiveAt, Zone = zone, Test = e.Test },
+            Subscriptions = state.Subscriptions with
+            {
+                Cycle = BillingCycle.Calendar(zone),
+                OperatorPlan = e.Plan is null ? null : new OperatorPlan(e.Plan, e.CatalogVersion, SetAt: null),
+            },
+        };
+    }
+
+    public static State Evolve(State state, OrganizationClosed e) =>
+        state with { Account = state.Account with { ClosedAt = e.EffectiveAt } };
+
+    public static State Evolve(State state, CustomerLinked e) =>
+        state with { Account = state.Account with { Customers = state.Account.Customers.Add(e.Customer) } };
+
+    public static State Evolve(State state, InvitationGiven e) =>
+        state with { Account = state.Account with { Invitations = state.Account.Invitations.Add(e.Plan) } };
+}

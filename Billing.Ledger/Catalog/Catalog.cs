@@ -1,0 +1,124 @@
+using System.Collections.Frozen;
+using System.Collections.Immutable;
+
+namespace Billing.Ledger;
+
+/// <summary>What is sold: one version of one JSON file, read by <see cref="CatalogReader"/>. Immutable.</summary>
+public sealed record Catalog
+{
+    /// <summary>1, 2, 3…: the order in which contents were published. 0 before it is stored.</summary>
+    public int Version { get; init; }
+
+    /// <summary>The default currency, lower-case ISO 4217.</summary>
+    public required string Currency { get; init; }
+
+    /// <summary>The plan of who has no subscription that gives access. Without one, everything is refused then.</summary>
+    public string? FallbackPlan { get; init; }
+
+    /// <summary>Days of access after the first failed attempt of the oldest unpaid invoice.</summary>
+    public int GraceDays { get; init; }
+
+    public AllowanceOnUpgrade AllowanceOnUpgrade { get; init; }
+
+    /// <summary>In the order of the file.</summary>
+    public required ImmutableArray<Feature> Features { get; init; }
+
+    /// <summary>In the order of the file, which is the order for people.</summary>
+    public required ImmutableArray<Plan> Plans { get; init; }
+
+    public required ImmutableArray<TokenPackage> TokenPackages { get; init; }
+
+    private readonly Lazy<FrozenDictionary<string, Feature>> featuresById;
+    private readonly Lazy<FrozenDictionary<string, Plan>> plansById;
+
+    public Catalog()
+    {
+        featuresById = new(() => Features.ToFrozenDictionary(f => f.Id));
+        plansById = new(() => Plans.ToFrozenDictionary(p => p.Id));
+    }
+
+    public Feature? Feature(string id) => featuresById.Value.GetValueOrDefault(id);
+
+    public Plan? Plan(string id) => plansById.Value.GetValueOrDefault(id);
+
+    public TokenPackage? TokenPackage(string id) => TokenPackages.FirstOrDefault(p => p.Id == id);
+}
+
+public enum AllowanceOnUpgrade { Full, Prorated }
+
+public enum FeatureType { Boolean, Static, Metered }
+
+/// <summary>Something that a plan switches on, sets, or meters.</summary>
+/// <param name="Name">As it reads in a sentence: "You have used all 3 AI requests."</param>
+/// <param name="CountedWindows">The windows in which use is counted: every one that some plan limits, and the billing period.
+/// <see cref="Window.Lifetime"/> is in it when some plan limits by it; it counts only under such plans.</param>
+public sealed record Feature(string Id, string Name, FeatureType Type, Meter? Meter, long TokenCost, ImmutableArray<Window> CountedWindows);
+
+public enum Aggregation { Sum, Gauge }
+
+/// <param name="Decimals">Places that a quantity may have; inside, quantities are whole smallest units.</param>
+public sealed record Meter(string Unit, int Decimals, Aggregation Aggregation, Window Window);
+
+public sealed record Plan(
+    string Id, string Name, string? Description, ImmutableArray<Price> Prices, int? TrialDays, bool TrialNeedsPaymentMethod, bool InviteOnly,
+    FrozenDictionary<string, PlanFeature> Features);
+
+/// <summary>A plan's price for one interval in one currency. It is found at Stripe by id when that is given, else by lookup key.</summary>
+public sealed record Price(BillingInterval Interval, Money Amount, string LookupKey, string? PriceId);
+
+public enum BillingInterval { Month, Quarter, Year }
+
+public enum LimitMode { Block, Tokens, Overage, TokensThenOverage, Soft }
+
+/// <summary>What one plan gives of one feature.</summary>
+/// <param name="On">Boolean features: whether it is given. True for the others.</param>
+/// <param name="Value">Static features: the text or number, as JSON text without quotes.</param>
+/// <param name="Allowance">Metered features: smallest units in one window; null is unlimited.</param>
+/// <param name="UnitPrice">Major units of the catalog's currency for one whole unit.</param>
+/// <param name="DenyStatus">The HTTP status of <c>quota_exceeded</c>: 402, 403 or 429.</param>
+public sealed record PlanFeature(
+    Feature Feature, bool On, string? Value, long? Allowance, Window Window, LimitMode Mode, decimal? UnitPrice, int DenyStatus,
+    ImmutableArray<RateLimit> RateLimits)
+{
+    public bool BurnsTokens => Mode is LimitMode.Tokens or LimitMode.TokensThenOverage;
+
+    public bool PricesOverage => Mode is LimitMode.Overage or LimitMode.TokensThenOverage;
+
+    public bool IsGauge => Feature.Meter?.Aggregation == Aggregation.Gauge;
+}
+
+/// <summary>At most this many smallest units of use in one window, whatever covers them.</summary>
+public sealed record RateLimit(long Limit, Window Window);
+
+public sealed record TokenPackage(string Id, string Name, long Tokens, ImmutableArray<Money> Prices, string? PriceId);
+
+/// <summary>
+/// Every version of the catalog that was ever sold from, because a subscription keeps the version that it was sold.
+/// The last one is current.
+/// </summary>
+public sealed class Catalogs
+{
+    private readonly ImmutableArray<Catalog> versions;
+
+    /// <param name="versions">Version 1 first, without gaps.</param>
+    public Catalogs(IEnumerable<Catalog> versions)
+    {
+        this.versions = [.. versions];
+        if (this.versions.IsEmpty) throw new ArgumentException("There is no catalog.", nameof(versions));
+        Current = this.versions[^1];
+    }
+
+    public Catalog Current { get; }
+
+    public ImmutableArray<Catalog> All => versions;
+
+    /// <summary>The feature as it is now, or as it last was if it is no longer in the catalog.</summary>
+    public Feature? Feature(string id) => Current.Feature(id) ?? versions.Select(v => v.Feature(id)).LastOrDefault(f => f is not null);
+
+    /// <summary>The package as it is now, or as it last was: what was paid for is delivered.</summary>
+    public TokenPackage? TokenPackage(string id) => Current.TokenPackage(id) ?? versions.Select(v => v.TokenPackage(id)).LastOrDefault(p => p is not null);
+
+    /// <summary>The plan as it was in that version. A version that is not here (a journal moved without its catalogs) reads as the current one.</summary>
+    public Plan? Plan(string id, int version) =>
+        (version >= 1 && version <= versions.Length ? versions[version - 1] : Current).Plan(id) ?? Current.Plan(id);
+}

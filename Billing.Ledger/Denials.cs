@@ -1,0 +1,111 @@
+using System.Collections.Immutable;
+using NodaTime;
+
+namespace Billing.Ledger;
+
+/// <summary>How the ledger says no: the code, the status, a sentence for a person, and the way out.</summary>
+internal static class Denials
+{
+    public static Denial Closed(Ask ask) =>
+        new(RejectionKind.OrganizationClosed, 410, "This account is closed.", ask.Feature, ask.Units, 0, ask.Now, ask.State.Version, [], [], null);
+
+    public static Denial SubscriptionInactive(Ask ask, PlanInForce force)
+    {
+        var status = force.Subscription?.Status ?? SubscriptionStatus.None;
+        var message = status switch
+        {
+            SubscriptionStatus.PastDue or SubscriptionStatus.Unpaid => "Your last payment failed. Update your payment method to go on.",
+            SubscriptionStatus.Incomplete or SubscriptionStatus.IncompleteExpired => "Your first payment has not gone through. Complete it to go on.",
+            SubscriptionStatus.Paused => "Your subscription is paused. Resume it to go on.",
+            SubscriptionStatus.None => "There is no active subscription. Choose a plan to go on.",
+            _ => "Your subscription has ended. Subscribe again to go on.",
+        };
+        return Make(ask, RejectionKind.SubscriptionInactive, 402, message, null, [], [], null);
+    }
+
+    public static Denial NotInPlan(Ask ask)
+    {
+        var upgrades = Upgrades(ask, plan => plan.Features.GetValueOrDefault(ask.Feature.Id) is { On: true });
+        var message = $"Your plan does not include {ask.Feature.Name}." + (upgrades.IsEmpty ? "" : " Upgrade to use it.");
+        return Make(ask, RejectionKind.FeatureNotInPlan, 403, message, null, upgrades, [], null);
+    }
+
+    public static Denial RateLimited(Ask ask, PlanFeature given, RateLimit rate, Instant until)
+    {
+        var upgrades = Upgrades(ask, plan => plan.Features.GetValueOrDefault(ask.Feature.Id) is { } other
+            && other.RateLimits.All(r => PerMonth(r.Limit, r.Window) > PerMonth(rate.Limit, rate.Window)));
+        var message = $"At most {Number(rate.Limit, given)} {ask.Feature.Name} {Each(rate.Window)} are allowed. Try again after {Time(until)}.";
+        return Make(ask, RejectionKind.RateLimited, 429, message, 0, upgrades, [], until);
+    }
+
+    public static Denial QuotaExceeded(Ask ask, PlanFeature given, Entitlement entitlement)
+    {
+        var upgrades = Upgrades(ask, plan => plan.Features.GetValueOrDefault(ask.Feature.Id) is { } other && GivesMore(other, given));
+        ImmutableArray<string> packages = given.BurnsTokens ? [.. ask.Catalogs.Current.TokenPackages.Select(p => p.Id)] : [];
+        var limit = entitlement.Limit ?? 0;
+        var left = entitlement.Remaining ?? 0;
+        var name = ask.Feature.Name;
+        var fact = limit == 0 ? $"Your plan includes no {name}."
+            : left == 0 ? $"You have used all {Number(limit, given)} {name}{During(given)}."
+            : $"This needs {Number(ask.Units, given)} {name}, and {Number(left, given)} of {Number(limit, given)} are left{During(given)}.";
+        var wayOut = (upgrades.IsEmpty, packages.IsEmpty) switch
+        {
+            (false, false) => " Upgrade or buy tokens.",
+            (false, true) => " Upgrade to go on.",
+            (true, false) => " Buy tokens to go on.",
+            _ => entitlement.ResetsAt is { } at ? $" More is available from {Time(at)}." : "",
+        };
+        return Make(ask, RejectionKind.QuotaExceeded, given.DenyStatus, fact + wayOut, entitlement.Remaining, upgrades, packages, entitlement.ResetsAt);
+    }
+
+    private static Denial Make(
+        Ask ask, RejectionKind kind, int status, string message, long? remaining, ImmutableArray<string> upgrades, ImmutableArray<string> packages, Instant? resetsAt)
+    {
+        ask.Why?.Add("decision", "denied", ("code", Spelling.Of(kind)), ("status", status));
+        return new Denial(kind, status, message, ask.Feature, ask.Units, remaining, ask.Now, ask.State.Version, upgrades, packages, resetsAt);
+    }
+
+    /// <summary>The plans on sale that would help, in the catalog's order; one by invitation only when the organization has it.</summary>
+    private static ImmutableArray<string> Upgrades(Ask ask, Func<Plan, bool> helps)
+    {
+        var current = Subscriptions.InForce(ask.State, ask.Catalogs, ask.Now).Plan?.Id;
+        var invitations = ask.State.Account.Invitations;
+        return [.. ask.Catalogs.Current.Plans.Where(p => p.Id != current && (!p.InviteOnly || invitations.Contains(p.Id)) && helps(p)).Select(p => p.Id)];
+    }
+
+    private static bool GivesMore(PlanFeature other, PlanFeature given)
+    {
+        if (other.PricesOverage && !given.PricesOverage) return true;
+        return PerMonth(other.Allowance, other.Window) > PerMonth(given.Allowance, given.Window);
+    }
+
+    /// <summary>Makes allowances of different windows comparable. What is given once for a lifetime is the least.</summary>
+    private static decimal PerMonth(long? units, Window window) => units is not { } amount ? decimal.MaxValue : window switch
+    {
+        Window.Hour => amount * 720m,
+        Window.Day => amount * 30m,
+        Window.Lifetime => amount / 1_000_000m,
+        _ => amount,
+    };
+
+    private static string Number(long units, PlanFeature given) => Quantity.ToDecimal(units, given.Feature.Meter!.Decimals).ToString("#,0.#########");
+
+    private static string Time(Instant at) => at.InUtc().ToString("yyyy-MM-dd HH:mm 'UTC'", null);
+
+    private static string Each(Window window) => window switch
+    {
+        Window.Hour => "an hour",
+        Window.Day => "a day",
+        Window.Month => "a month",
+        _ => "in a billing period",
+    };
+
+    private static string During(PlanFeature given) => given.IsGauge ? "" : given.Window switch
+    {
+        Window.Hour => " this hour",
+        Window.Day => " today",
+        Window.Month => " this month",
+        Window.Period => " in this billing period",
+        _ => "",
+    };
+}

@@ -1,0 +1,28 @@
+namespace Billing.Ledger;
+
+/// <summary>The books: what must be true of every state, after every event.</summary>
+public static class Invariants
+{
+    /// <returns>What is wrong, or null when the books close.</returns>
+    public static string? Broken(State state)
+    {
+        foreach (var g in state.Grants)
+        {
+            if (g.Granted != g.Consumed + g.Held + g.Expired + g.Revoked + g.Remaining)
+                return $"Grant {g.Id}: granted {g.Granted} is not consumed {g.Consumed} + held {g.Held} + expired {g.Expired} + revoked {g.Revoked} + remaining {g.Remaining}.";
+            if ((g.Consumed | g.Held | g.Expired | g.Revoked | g.Remaining | g.Debt) < 0) return $"Grant {g.Id} has a number below zero: {g}.";
+        }
+        foreach (var use in state.Usage)
+        {
+            if (use.Gauge is { Value: < 0 }) return $"The gauge {use.Feature} stands below zero.";
+            foreach (var c in use.Counters)
+            {
+                if (c.Used != c.Allowance + c.ByTokens + c.Overage)
+                    return $"{use.Feature} by {c.Window}: used {c.Used} is not allowance {c.Allowance} + tokens {c.ByTokens} + overage {c.Overage}.";
+                if ((c.Used | c.Allowance | c.ByTokens | c.Overage | c.Held) < 0) return $"{use.Feature} by {c.Window} has a number below zero: {c}.";
+                if (c.Start >= c.End) return $"{use.Feature} by {c.Window} ends before it starts.";
+            }
+        }
+        return null;
+    }
+}

@@ -1,0 +1,106 @@
+using NodaTime;
+
+namespace Billing.Ledger;
+
+/// <summary>A named, numbered refusal. A value, never an exception: nothing was changed.</summary>
+/// <param name="Kind">The name and, by its number, the place in the order of precedence.</param>
+/// <param name="Message">What is wrong and what would be right, for the person who gets it.</param>
+/// <param name="Field">The field of the request that it is about, if it is about one.</param>
+/// <param name="Denial">The whole answer, when an entitlement was denied.</param>
+public sealed record Rejection(RejectionKind Kind, string Message, string? Field = null, Denial? Denial = null)
+{
+    /// <summary>The stable code that callers see, such as <c>quota_exceeded</c>.</summary>
+    public string Code { get; } = Spelling.Of(Kind);
+}
+
+/// <summary>
+/// Every rejection, in order of precedence: when several apply, the one with the smallest number is given.
+/// Identity comes first, then the organization, then the request's own sense, then the state, then the entitlement.
+/// </summary>
+public enum RejectionKind
+{
+    // The command itself (409).
+    CommandIdReused = 1,
+
+    // The organization (404, 409, 410).
+    OrganizationUnknown = 10,
+    OrganizationExists = 11,
+    OrganizationClosed = 12,
+
+    // What the request names (404, 400).
+    FeatureUnknown = 20,
+    PlanUnknown = 21,
+    TokenPackageUnknown = 22,
+    TimeZoneUnknown = 23,
+    FeatureNotMetered = 24,
+    FeatureNotGauge = 25,
+    UnitMismatch = 26,
+
+    // Its quantities and times (400).
+    QuantityNotPositive = 30,
+    QuantityTooLarge = 31,
+    QuantityTooPrecise = 32,
+    GaugeBelowZero = 33,
+    TimestampInFuture = 34,
+    BeforeOpening = 35,
+    WindowClosed = 36,
+    ExpiryInPast = 37,
+
+    // Denials (the status is the denial's).
+    SubscriptionInactive = 50,
+    InviteOnly = 51,
+    FeatureNotInPlan = 52,
+    RateLimited = 53,
+    QuotaExceeded = 54,
+}
+
+/// <summary>The sentences, in one place so that they read alike.</summary>
+public static class Rejections
+{
+    public static Rejection CommandIdReused(string commandId) => new(RejectionKind.CommandIdReused,
+        $"The idempotency key of this request was used before with other content ({commandId}). Use a new key for a new request, and the same body for a repeat.",
+        "Idempotency-Key");
+
+    public static Rejection OrganizationUnknown(string id) => new(RejectionKind.OrganizationUnknown, $"There is no organization '{id}'.");
+
+    public static Rejection OrganizationExists(string id) => new(RejectionKind.OrganizationExists, $"There is an organization '{id}' already.", "id");
+
+    public static Rejection OrganizationClosed(string id) => new(RejectionKind.OrganizationClosed, $"The organization '{id}' is closed. It can be read, not changed.");
+
+    public static Rejection FeatureUnknown(string id) => new(RejectionKind.FeatureUnknown, $"The catalog has no feature '{id}'.", "feature");
+
+    public static Rejection PlanUnknown(string id) => new(RejectionKind.PlanUnknown, $"The catalog has no plan '{id}'.", "plan");
+
+    public static Rejection TokenPackageUnknown(string id) => new(RejectionKind.TokenPackageUnknown, $"The catalog has no token package '{id}'.", "token_package");
+
+    public static Rejection TimeZoneUnknown(string id) => new(RejectionKind.TimeZoneUnknown, $"'{id}' is no time zone. Write an IANA name such as Europe/Berlin.", "time_zone");
+
+    public static Rejection FeatureNotMetered(string id) => new(RejectionKind.FeatureNotMetered, $"'{id}' is not metered: there is no use of it to record.", "feature");
+
+    public static Rejection FeatureNotGauge(string id) => new(RejectionKind.FeatureNotGauge, $"'{id}' is no gauge: record its use with POST …/usage.", "feature");
+
+    public static Rejection UnitMismatch(string feature, string unit) => new(RejectionKind.UnitMismatch, $"'{feature}' is counted in '{unit}'.", "unit");
+
+    public static Rejection QuantityNotPositive(string field) => new(RejectionKind.QuantityNotPositive, "A quantity is more than 0. Only a gauge may be moved down.", field);
+
+    public static Rejection QuantityTooLarge(int decimals) => new(RejectionKind.QuantityTooLarge,
+        $"A quantity is at most {Quantity.ToDecimal(Quantity.MaxUnits, decimals)}.", "quantity");
+
+    public static Rejection QuantityTooPrecise(decimal value, int decimals, string unit) => new(RejectionKind.QuantityTooPrecise,
+        decimals == 0 ? $"{value} is too precise: '{unit}' is counted in whole numbers." : $"{value} is too precise: '{unit}' has at most {decimals} decimal places.", "quantity");
+
+    public static Rejection GaugeBelowZero(decimal value) => new(RejectionKind.GaugeBelowZero, $"The gauge stands at {value} and cannot go below 0.", "quantity");
+
+    public static Rejection TimestampInFuture(Instant now) => new(RejectionKind.TimestampInFuture,
+        $"The timestamp is more than 5 minutes ahead of {now}. Send the time at which the use happened.", "timestamp");
+
+    public static Rejection BeforeOpening(Instant opened) => new(RejectionKind.BeforeOpening, $"The organization was opened at {opened}; there is no use before that.", "timestamp");
+
+    public static Rejection WindowClosed(Instant start) => new(RejectionKind.WindowClosed, $"The timestamp lies in a window that is closed. The running one began at {start}.", "timestamp");
+
+    public static Rejection ExpiryInPast() => new(RejectionKind.ExpiryInPast, "Tokens cannot expire before they are granted.", "expires_at");
+
+    public static Rejection InviteOnly(string plan) => new(RejectionKind.InviteOnly, $"The plan '{plan}' is by invitation only.", "plan");
+
+    public static Rejection Denied(Denial denial) => new(denial.Kind, denial.Message, null, denial);
+}

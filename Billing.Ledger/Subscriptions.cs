@@ -1,0 +1,206 @@
+using System.Collections.Immutable;
+using NodaTime;
+
+namespace Billing.Ledger;
+
+public enum PlanSource { None, Fallback, Operator, Subscription }
+
+/// <summary>The plan that an organization has now, and why.</summary>
+/// <param name="GraceUntil">Until when a subscription that is past due still gives access.</param>
+public readonly record struct PlanInForce(
+    Plan? Plan, int CatalogVersion, PlanSource Source, Subscription? Subscription, Plan? SubscribedPlan, Instant? GraceUntil)
+{
+    /// <summary>Whether the subscription would give this feature if only it gave access.</summary>
+    internal bool WouldGive(Feature feature) =>
+        Plan is null || (Source == PlanSource.Fallback && Subscription is not null && SubscribedPlan?.Features.GetValueOrDefault(feature.Id) is { On: true });
+
+    internal void Explain(Explanation? why) => why?.Add("subscription", Spelling.Of(Source),
+        ("plan", Plan?.Id), ("catalog_version", CatalogVersion), ("subscription", Subscription?.Id),
+        ("status", Subscription is null ? null : Spelling.Of(Subscription.Status)), ("grace_until", GraceUntil));
+}
+
+/// <summary>Which plan is in force: following Stripe, operators' plans, payments and grace.</summary>
+public static class Subscriptions
+{
+    // ---- reading
+
+    public static PlanInForce InForce(State state, Catalogs catalogs, Instant now)
+    {
+        var slice = state.Subscriptions;
+        var own = slice.Own;
+        if (slice.OperatorPlan is { } set && (slice.GaveAccessAt is not { } gave || set.SetAt > gave))
+            return new PlanInForce(catalogs.Plan(set.Plan, set.CatalogVersion), set.CatalogVersion, PlanSource.Operator, own, null, null);
+
+        Plan? subscribed = null;
+        Instant? graceUntil = null;
+        if (own is not null)
+        {
+            subscribed = catalogs.Plan(own.Plan, own.CatalogVersion);
+            if (own.Status == SubscriptionStatus.PastDue) graceUntil = GraceUntil(slice, own, catalogs.Current.GraceDays);
+            if (own.Status is SubscriptionStatus.Trialing or SubscriptionStatus.Active || now < graceUntil)
+                return new PlanInForce(subscribed, own.CatalogVersion, PlanSource.Subscription, own, subscribed, graceUntil);
+        }
+        var current = catalogs.Current;
+        return current.FallbackPlan is { } fallback
+            ? new PlanInForce(current.Plan(fallback), current.Version, PlanSource.Fallback, own, subscribed, graceUntil)
+            : new PlanInForce(null, current.Version, PlanSource.None, own, subscribed, graceUntil);
+    }
+
+    /// <summary>Grace runs from the first failed attempt of the oldest unpaid invoice; while none is known, from the start of the unpaid period.</summary>
+    private static Instant GraceUntil(SubscriptionSlice slice, Subscription own, int days)
+    {
+        Instant? first = null;
+        foreach (var payment in slice.Payments)
+            if (!payment.Paid && payment.Subscription == own.Id && payment.FirstFailedAt is { } at && (first is null || at < first)) first = at;
+        return (first ?? own.PeriodStart) + Duration.FromDays(days);
+    }
+
+    /// <summary>The limit of a running window in which an upgrade gave only a part of the new allowance, or null.</summary>
+    internal static long? ProratedLimit(State state, PlanFeature given, Instant now)
+    {
+        foreach (var limit in state.Subscriptions.Prorated)
+            if (limit.Feature == given.Feature.Id && limit.Window == given.Window && limit.Full == given.Allowance && now < limit.End) return limit.Limit;
+        return null;
+    }
+
+    // ---- deciding
+
+    public static Decision Decide(State state, Catalogs catalogs, SetPlan c, Instant now)
+    {
+        if (catalogs.Current.Plan(c.Plan) is not { } plan) return Rejections.PlanUnknown(c.Plan);
+        if (plan.InviteOnly && !state.Account.Invitations.Contains(plan.Id)) return Rejections.InviteOnly(plan.Id);
+        return Change(state, catalogs, new SubscriptionChanged(new OperatorPlan(plan.Id, catalogs.Current.Version, now), null, null, null, null, c.Reason)
+        {
+            Version = state.Version + 1, EffectiveAt = now, RecordedAt = now,
+        });
+    }
+
+    public static Decision Decide(State state, Catalogs catalogs, FollowSubscription c, Instant now)
+    {
+        var snapshot = c.Snapshot;
+        if (catalogs.Plan(snapshot.Plan, 0) is null && catalogs.All.All(v => v.Plan(snapshot.Plan) is null)) return Rejections.PlanUnknown(snapshot.Plan);
+        var slice = state.Subscriptions;
+        var known = slice.Followed.FirstOrDefault(s => s.Id == snapshot.Id);
+        var isNewer = known is null || snapshot.Order.CompareTo(known.Order) > 0;
+        var givesAccess = snapshot.Status is SubscriptionStatus.Trialing or SubscriptionStatus.Active;
+        // An older snapshot than the one that stands may still be the newest that gave access: then an operator's plan ends by it,
+        // in whatever order the two arrive.
+        var gaveAccessAt = givesAccess && !(snapshot.Order.EventCreatedAt <= slice.GaveAccessAt) ? snapshot.Order.EventCreatedAt : (Instant?)null;
+        if (!isNewer && gaveAccessAt is null) return Decision.AlreadyDone;
+
+        var stands = isNewer
+            ? snapshot with { CatalogVersion = known is not null && known.Plan == snapshot.Plan ? known.CatalogVersion : catalogs.Current.Version }
+            : known!;
+        return Change(state, catalogs, new SubscriptionChanged(null, stands, gaveAccessAt, null, null, null)
+        {
+            Version = state.Version + 1, EffectiveAt = snapshot.Order.EventCreatedAt, RecordedAt = now,
+        });
+    }
+
+    public static Decision Decide(State state, RecordPayment c, Instant now) =>
+        new PaymentRecorded(c.Invoice, c.Subscription, c.Paid, c.Attempt, c.Amount, c.Currency)
+        {
+            Version = state.Version + 1, EffectiveAt = c.HappenedAt, RecordedAt = now,
+        };
+
+    /// <summary>Adds to a change what it does to running windows.</summary>
+    private static SubscriptionChanged Change(State state, Catalogs catalogs, SubscriptionChanged change)
+    {
+        var now = change.RecordedAt;
+        var after = state.Evolve(change);
+        change = change with { Moved = MovedWindows(state, after, now) };
+        return catalogs.Current.AllowanceOnUpgrade == AllowanceOnUpgrade.Full ? change
+            : change with { Prorated = ProratedLimits(state, state.Evolve(change), catalogs, now) };
+    }
+
+    /// <summary>When the anchor moves, the running month and period end there, and the next ones start with what was used.</summary>
+    private static CountedWindow[]? MovedWindows(State before, State after, Instant now)
+    {
+        var moved = new List<CountedWindow>();
+        foreach (var kind in (ReadOnlySpan<Window>)[Window.Month, Window.Period])
+        {
+            var bounds = Windows.At(kind, after.Subscriptions.Cycle, after.Account.Zone, after.Account.OpenedAt ?? now, now);
+            var differs = before.Usage.Any(u => u.Running(kind, now) is { } c && (c.Start != bounds.Start || c.End != bounds.End));
+            if (differs) moved.Add(new CountedWindow(kind, bounds.Start, bounds.End));
+        }
+        return moved.Count == 0 ? null : [.. moved];
+    }
+
+    /// <summary>An upgrade within a window gains (new − old) × the rest of the window, rounded down, where the catalog says prorated.</summary>
+    private static ProratedLimit[]? ProratedLimits(State before, State after, Catalogs catalogs, Instant now)
+    {
+        var (old, new_) = (InForce(before, catalogs, now).Plan, InForce(after, catalogs, now).Plan);
+        // The same subscription giving access again (a late payment) is no upgrade.
+        if (old is null || new_ is null || old.Id == new_.Id || before.Subscriptions.Own is { Ended: false } own && own.Plan == new_.Id) return null;
+
+        var limits = new List<ProratedLimit>();
+        foreach (var given in new_.Features.Values.OrderBy(f => f.Feature.Id, StringComparer.Ordinal))
+        {
+            if (given.Window is not (Window.Month or Window.Period) || given.IsGauge || given.Allowance is not { } full) continue;
+            if (old.Features.GetValueOrDefault(given.Feature.Id) is not { Allowance: { } oldFull } was || was.Window != given.Window) continue;
+            var oldLimit = ProratedLimit(before, was, now) ?? oldFull;
+            if (full <= oldLimit) continue;
+            var window = Windows.At(given.Window, after.Subscriptions.Cycle, after.Account.Zone, after.Account.OpenedAt ?? now, now);
+            var (rest, whole) = ((window.End - now).ToInt64Nanoseconds(), (window.End - window.Start).ToInt64Nanoseconds());
+            var gain = (long)((Int128)(full - oldLimit) * rest / whole);
+            if (gain < full - oldLimit) limits.Add(new ProratedLimit(given.Feature.Id, given.Window, window.End, full, oldLimit + gain));
+        }
+        return limits.Count == 0 ? null : [.. limits];
+    }
+
+    // ---- evolving
+
+    public static State Evolve(State state, SubscriptionChanged e)
+    {
+        var slice = state.Subscriptions;
+        slice = slice with
+        {
+            OperatorPlan = e.OperatorPlan ?? slice.OperatorPlan,
+            Followed = e.Followed is null ? slice.Followed
+                : [.. slice.Followed.Where(s => s.Id != e.Followed.Id).Append(e.Followed).OrderBy(s => s.Id, StringComparer.Ordinal)],
+            GaveAccessAt = e.GaveAccessAt > slice.GaveAccessAt || slice.GaveAccessAt is null ? e.GaveAccessAt ?? slice.GaveAccessAt : slice.GaveAccessAt,
+            Prorated = e.Prorated is null ? slice.Prorated
+                : [.. slice.Prorated.Where(p => p.End > e.RecordedAt && !Array.Exists(e.Prorated, n => n.Feature == p.Feature && n.Full == p.Full)), .. e.Prorated],
+        };
+        var own = Own(slice.Followed);
+        state = state with { Subscriptions = slice with { Own = own, Cycle = CycleOf(own, state.Account.Zone) } };
+        if (e.Moved is null) return state;
+
+        var usage = state.Usage.Select(use => use with
+        {
+            Counters = [.. use.Counters.Select(c => Array.Find(e.Moved, m => m.Window == c.Window) is { } to ? c with { Start = to.Start, End = to.End } : c)],
+        });
+        state = state with { Usage = [.. usage] };
+        return state with { DueAt = Decider.NextDue(state) };
+    }
+
+    /// <summary>Merges what is heard of one invoice so that any order gives the same: paid beats failed, the first failure counts.</summary>
+    public static State Evolve(State state, PaymentRecorded e)
+    {
+        var slice = state.Subscriptions;
+        var known = slice.Payments.FirstOrDefault(p => p.Invoice == e.Invoice)
+            ?? new InvoicePayment(e.Invoice, e.Subscription, false, 0, null, null, 0, e.Currency);
+        var merged = e.Paid
+            ? known with { Paid = true, PaidAt = e.EffectiveAt, Amount = e.Amount, Subscription = e.Subscription ?? known.Subscription }
+            : known with
+            {
+                FailedAttempts = Math.Max(known.FailedAttempts, e.Attempt),
+                FirstFailedAt = known.FirstFailedAt is { } first ? Instant.Min(first, e.EffectiveAt) : e.EffectiveAt,
+                Amount = !known.Paid && e.Attempt > known.FailedAttempts ? e.Amount : known.Amount,
+                Subscription = known.Subscription ?? e.Subscription,
+            };
+        var payments = slice.Payments.Where(p => p.Invoice != e.Invoice).Append(merged).OrderBy(p => p.Invoice, StringComparer.Ordinal);
+        return state with { Subscriptions = slice with { Payments = [.. payments] } };
+    }
+
+    private static Subscription? Own(ImmutableArray<Subscription> followed) =>
+        followed.OrderBy(s => !s.Ended).ThenBy(s => s.CreatedAt).ThenBy(s => s.Id, StringComparer.Ordinal).LastOrDefault();
+
+    private static BillingCycle CycleOf(Subscription? own, DateTimeZone zone)
+    {
+        // Until the first payment there is no paid period.
+        if (own is null || own.Ended || own.Status == SubscriptionStatus.Incomplete) return BillingCycle.Calendar(zone);
+        var months = own.Interval switch { BillingInterval.Year => 12, BillingInterval.Quarter => 3, _ => 1 };
+        return BillingCycle.Paid(own.PeriodStart, own.PeriodEnd, months, own.BillingAnchor);
+    }
+}

@@ -1,0 +1,48 @@
+using NodaTime;
+
+namespace Billing.Ledger;
+
+/// <summary>The stretch of time over which a meter counts before it starts again at zero.</summary>
+public enum Window { Hour, Day, Month, Period, Lifetime }
+
+/// <summary>A window's bounds: <c>Start</c> inclusive, <c>End</c> exclusive. A lifetime ends at <see cref="Never"/>.</summary>
+public readonly record struct Bounds(Instant Start, Instant End)
+{
+    /// <summary>The end of what never ends. A whole second, so that it survives every storage format.</summary>
+    public static readonly Instant Never = Instant.FromUtc(9999, 12, 31, 0, 0);
+
+    public bool Contains(Instant at) => at >= Start && at < End;
+}
+
+/// <summary>Where windows begin and end. Pure arithmetic: the same inputs give the same bounds on any machine.</summary>
+public static class Windows
+{
+    private const long HourSeconds = 3600;
+
+    /// <summary>The window of this kind that contains <paramref name="at"/>.</summary>
+    public static Bounds At(Window kind, BillingCycle cycle, DateTimeZone zone, Instant openedAt, Instant at) => kind switch
+    {
+        Window.Hour => Hour(at),
+        Window.Day => Day(zone, at),
+        Window.Month => cycle.Month(at),
+        Window.Period => cycle.Period(at),
+        _ => new Bounds(openedAt, Bounds.Never),
+    };
+
+    /// <summary>3,600 s aligned to UTC, whatever the time zone.</summary>
+    private static Bounds Hour(Instant at)
+    {
+        var seconds = at.ToUnixTimeSeconds();
+        var start = seconds - FloorMod(seconds, HourSeconds);
+        return new Bounds(Instant.FromUnixTimeSeconds(start), Instant.FromUnixTimeSeconds(start + HourSeconds));
+    }
+
+    /// <summary>The local date, from its first instant to the next date's: 23 or 25 hours where clocks change.</summary>
+    private static Bounds Day(DateTimeZone zone, Instant at)
+    {
+        var date = at.InZone(zone).Date;
+        return new Bounds(zone.AtStartOfDay(date).ToInstant(), zone.AtStartOfDay(date.PlusDays(1)).ToInstant());
+    }
+
+    private static long FloorMod(long value, long by) => ((value % by) + by) % by;
+}

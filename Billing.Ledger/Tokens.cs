@@ -1,0 +1,138 @@
+using System.Collections.Immutable;
+using NodaTime;
+
+namespace Billing.Ledger;
+
+/// <summary>Prepaid tokens: granting, buying, burning, expiring, and money going back.</summary>
+public static class Tokens
+{
+    public const int DefaultPriority = 50;
+    public const int MaxPriority = 100;
+
+    // ---- reading
+
+    /// <summary>What can be burned now, over all grants.</summary>
+    public static long Balance(State state, Instant now)
+    {
+        long balance = 0;
+        foreach (var grant in state.Grants)
+            if (grant.IsLive(now)) balance += grant.Remaining;
+        return balance;
+    }
+
+    /// <summary>Tokens that so many smallest units cost, rounded up to whole tokens.</summary>
+    public static long Cost(long units, Feature feature)
+    {
+        if (feature.Meter!.Decimals == 0) return units * feature.TokenCost;
+        var scale = Quantity.Scale(feature.Meter.Decimals);
+        return (long)(((Int128)units * feature.TokenCost + scale - 1) / scale);
+    }
+
+    /// <summary>Smallest units that so many tokens pay for, rounded down.</summary>
+    public static long Affords(long tokens, Feature feature) =>
+        (long)Int128.Min((Int128)tokens * Quantity.Scale(feature.Meter!.Decimals) / feature.TokenCost, Quantity.MaxUnits);
+
+    /// <summary>Which grants so many tokens are taken from: smaller priority first, then sooner expiry, then older. The grants are kept in that order.</summary>
+    public static IEnumerable<(TokenGrant Grant, long Tokens)> Burn(State state, long tokens, Instant now)
+    {
+        foreach (var grant in state.Grants)
+        {
+            if (tokens == 0) yield break;
+            if (!grant.IsLive(now)) continue;
+            var taken = Math.Min(tokens, grant.Remaining);
+            tokens -= taken;
+            yield return (grant, taken);
+        }
+    }
+
+    /// <summary>The version of the event that made this grant.</summary>
+    public static long VersionOf(TokenGrant grant) => long.Parse(grant.Id.AsSpan(3));
+
+    // ---- deciding
+
+    public static Decision Decide(State state, GrantTokens c, Instant now)
+    {
+        if (c.Tokens <= 0) return Rejections.QuantityNotPositive("tokens");
+        if (c.Tokens > Quantity.MaxUnits) return Rejections.QuantityTooLarge(0);
+        if (c.ExpiresAt is { } end && end <= now) return Rejections.ExpiryInPast();
+        return new TokensGranted(c.Kind, c.Tokens, c.Priority, c.ExpiresAt, c.Reason) { Version = state.Version + 1, EffectiveAt = now, RecordedAt = now };
+    }
+
+    public static Decision Decide(State state, Catalogs catalogs, PurchaseTokens c, Instant now)
+    {
+        if (catalogs.TokenPackage(c.Package) is not { } package) return Rejections.TokenPackageUnknown(c.Package);
+        return new TokensPurchased(package.Id, package.Tokens, DefaultPriority, c.Payment, c.Amount, c.Currency)
+        {
+            Version = state.Version + 1, EffectiveAt = c.HappenedAt, RecordedAt = now,
+        };
+    }
+
+    /// <summary>
+    /// What is owed back is pro rata of the money, rounded down. It is taken from what is left of the grant; what was
+    /// burned already becomes debt. When money comes back (a dispute is won), debt goes first, then tokens return.
+    /// </summary>
+    public static Decision Decide(State state, ReturnMoney c, Instant now)
+    {
+        var grant = state.Grants.FirstOrDefault(g => g.Payment == c.Payment);
+        if (grant is null || grant.Amount <= 0) return Decision.AlreadyDone;
+        var returned = Math.Clamp(c.ReturnedTotal, 0, grant.Amount);
+        var owed = (long)((Int128)grant.Granted * returned / grant.Amount);
+        var change = owed - grant.Revoked - grant.Debt;
+        if (change == 0) return Decision.AlreadyDone;
+        var revoked = change > 0 ? Math.Min(grant.Remaining, change) : Math.Max(-grant.Revoked, change + Math.Min(grant.Debt, -change));
+        return new TokensRevoked(grant.Id, revoked, change - revoked, c.Payment) { Version = state.Version + 1, EffectiveAt = now, RecordedAt = now };
+    }
+
+    /// <summary>The event that writes off the grants that expired at this instant, or null when none did.</summary>
+    internal static TokensExpired? ExpireAt(State state, Instant at, Instant now)
+    {
+        GrantUse[] expired = [.. state.Grants.Where(g => g.Remaining > 0 && g.ExpiresAt == at).Select(g => new GrantUse(g.Id, g.Remaining))];
+        return expired.Length == 0 ? null : new TokensExpired(expired) { Version = state.Version + 1, EffectiveAt = at, RecordedAt = now };
+    }
+
+    // ---- evolving
+
+    public static State Evolve(State state, TokensPurchased e) => Add(state, new TokenGrant(
+        Ids.Grant(e.Version), GrantKind.Purchased, e.Priority, e.EffectiveAt, null, e.Tokens, 0, 0, 0, 0, e.Tokens, 0, e.Package, e.Payment, e.Amount, e.Currency));
+
+    public static State Evolve(State state, TokensGranted e) => Add(state, new TokenGrant(
+        Ids.Grant(e.Version), e.Kind, e.Priority, e.EffectiveAt, e.ExpiresAt, e.Tokens, 0, 0, 0, 0, e.Tokens, 0, null, null, 0, null));
+
+    public static State Evolve(State state, TokensRevoked e) => Change(state, e.Grant,
+        g => g with { Revoked = g.Revoked + e.Revoked, Remaining = g.Remaining - e.Revoked, Debt = g.Debt + e.Debt });
+
+    public static State Evolve(State state, TokensExpired e)
+    {
+        foreach (var part in e.Grants)
+            state = Change(state, part.Grant, g => g with { Expired = g.Expired + part.Tokens, Remaining = g.Remaining - part.Tokens });
+        return state with { DueAt = Decider.NextDue(state) };
+    }
+
+    internal static ImmutableArray<TokenGrant> Consume(ImmutableArray<TokenGrant> grants, GrantUse[] burned)
+    {
+        var changed = grants.ToArray();
+        foreach (var part in burned)
+            for (var i = 0; i < changed.Length; i++)
+                if (changed[i].Id == part.Grant)
+                    changed[i] = changed[i] with { Consumed = changed[i].Consumed + part.Tokens, Remaining = changed[i].Remaining - part.Tokens };
+        return ImmutableArray.Create(changed);
+    }
+
+    private static State Add(State state, TokenGrant grant)
+    {
+        var at = 0;
+        while (at < state.Grants.Length && BurnOrder(state.Grants[at], grant) <= 0) at++;
+        state = state with { Grants = state.Grants.Insert(at, grant) };
+        return grant.ExpiresAt is null ? state : state with { DueAt = Decider.NextDue(state) };
+    }
+
+    private static State Change(State state, string id, Func<TokenGrant, TokenGrant> change) =>
+        state with { Grants = [.. state.Grants.Select(g => g.Id == id ? change(g) : g)] };
+
+    private static int BurnOrder(TokenGrant a, TokenGrant b)
+    {
+        var order = a.Priority.CompareTo(b.Priority);
+        if (order == 0) order = (a.ExpiresAt ?? Bounds.Never).CompareTo(b.ExpiresAt ?? Bounds.Never);
+        return order != 0 ? order : a.GrantedAt.CompareTo(b.GrantedAt);
+    }
+}

@@ -1,0 +1,217 @@
+using System.Collections.Immutable;
+using NodaTime;
+
+namespace Billing.Ledger;
+
+/// <summary>Recording use: which windows it counts in, what covered it, and the turning of windows.</summary>
+public static class Usage
+{
+    /// <summary>How far ahead of our clock a timestamp may be: it counts as now.</summary>
+    public static readonly Duration MaxAhead = Duration.FromMinutes(5);
+
+    // ---- deciding
+
+    public static Decision Decide(State state, Catalogs catalogs, RecordUsage c, Instant now)
+    {
+        if (catalogs.Feature(c.Feature) is not { } feature) return Rejections.FeatureUnknown(c.Feature);
+        if (feature.Meter is not { } meter) return Rejections.FeatureNotMetered(c.Feature);
+        if (c.Unit is { } unit && unit != meter.Unit) return Rejections.UnitMismatch(c.Feature, meter.Unit);
+        if (c.Quantity == 0 || (c.Quantity < 0 && meter.Aggregation == Aggregation.Sum)) return Rejections.QuantityNotPositive("quantity");
+        if (Quantity.TryUnits(c.Quantity, meter.Decimals, meter.Unit, out var units) is { } wrong) return wrong;
+        if (meter.Aggregation == Aggregation.Gauge && BelowZero(state, feature, units) is { } below) return below;
+
+        var at = now;
+        if (c.Timestamp is { } timestamp)
+        {
+            if (timestamp > now + MaxAhead) return Rejections.TimestampInFuture(now);
+            at = Instant.Min(timestamp, now);
+            if (at < state.Account.OpenedAt) return Rejections.BeforeOpening(state.Account.OpenedAt.Value);
+            if (ClosedBefore(state, catalogs, feature, now) is var start && at < start) return Rejections.WindowClosed(start);
+        }
+        return Record(state, catalogs, feature, units, now, at, c.Timestamp ?? now, c.Enforce, c.Metadata);
+    }
+
+    public static Decision Decide(State state, Catalogs catalogs, SetGauge c, Instant now)
+    {
+        if (catalogs.Feature(c.Feature) is not { } feature) return Rejections.FeatureUnknown(c.Feature);
+        if (feature.Meter is not { } meter) return Rejections.FeatureNotMetered(c.Feature);
+        if (meter.Aggregation != Aggregation.Gauge) return Rejections.FeatureNotGauge(c.Feature);
+        if (Quantity.TryUnits(c.Value, meter.Decimals, meter.Unit, out var value) is { } wrong) return wrong with { Field = "value" };
+        var change = value - (state.Use(c.Feature)?.Gauge?.Value ?? 0);
+        if (change == 0) return Decision.AlreadyDone;
+        if (BelowZero(state, feature, change) is { } below) return below with { Field = "value" };
+        return Record(state, catalogs, feature, change, now, now, now, enforce: true, null);
+    }
+
+    private static Decision Record(
+        State state, Catalogs catalogs, Feature feature, long units, Instant now, Instant at, Instant timestamp, bool enforce,
+        IReadOnlyDictionary<string, string>? metadata)
+    {
+        var entitlement = Entitlements.Evaluate(state, catalogs, feature, units, now, at, enforce);
+        if (entitlement.Denial is { } denial) return Rejections.Denied(denial);
+
+        var covered = entitlement.Covered;
+        var isGauge = feature.Meter!.Aggregation == Aggregation.Gauge;
+        GrantUse[]? burned = covered.TokensBurned == 0 ? null
+            : [.. Tokens.Burn(state, covered.TokensBurned, now).Select(b => new GrantUse(b.Grant.Id, b.Tokens))];
+        return new UsageRecorded(
+            feature.Id, units, covered.Allowance, covered.ByTokens, covered.Overage,
+            // A gauge is billed by its peak when the period ends, not by each change.
+            covered.Overage > 0 && !isGauge ? covered.UnitPrice : null, covered.OverLimit,
+            isGauge ? (state.Use(feature.Id)?.Gauge?.Value ?? 0) + units : null,
+            burned, CountedAt(state, catalogs, feature, now, at, isGauge), entitlement.Plan, entitlement.CatalogVersion, metadata)
+        {
+            Version = state.Version + 1, EffectiveAt = timestamp, RecordedAt = now,
+        };
+    }
+
+    /// <summary>The running windows that contain this use. Use belongs to the feature: it counts in each kind of window that any plan limits it by.</summary>
+    private static CountedWindow[] CountedAt(State state, Catalogs catalogs, Feature feature, Instant now, Instant at, bool isGauge)
+    {
+        var ask = new Ask(state, catalogs, feature, 0, now, at, true, null);
+        if (isGauge) return [Running(Window.Period)];
+
+        var given = Subscriptions.InForce(state, catalogs, now).Plan?.Features.GetValueOrDefault(feature.Id);
+        var windows = new List<CountedWindow>(4);
+        for (var kind = Window.Hour; kind <= Window.Lifetime; kind++)
+        {
+            // A lifetime counts only use under plans that give the feature once for a lifetime.
+            var counts = kind == Window.Lifetime
+                ? given?.Window == Window.Lifetime
+                : feature.CountedWindows.Contains(kind) || given?.Feature.CountedWindows.Contains(kind) == true;
+            if (!counts) continue;
+            var window = Running(kind);
+            if (window.Bounds.Contains(at)) windows.Add(window);
+        }
+        return [.. windows];
+
+        CountedWindow Running(Window kind)
+        {
+            if (state.Use(feature.Id)?.Running(kind, now) is { } counter) return new CountedWindow(kind, counter.Start, counter.End);
+            var bounds = ask.Bounds(kind);
+            return new CountedWindow(kind, bounds.Start, bounds.End);
+        }
+    }
+
+    /// <summary>Use that happened before this instant lies in a closed window: of the plan's limit, or of the billing period.</summary>
+    private static Instant ClosedBefore(State state, Catalogs catalogs, Feature feature, Instant now)
+    {
+        var ask = new Ask(state, catalogs, feature, 0, now, now, true, null);
+        var use = state.Use(feature.Id);
+        var start = use?.Running(Window.Period, now)?.Start ?? ask.Bounds(Window.Period).Start;
+        if (feature.Meter!.Aggregation == Aggregation.Gauge) return start;
+        var window = Subscriptions.InForce(state, catalogs, now).Plan?.Features.GetValueOrDefault(feature.Id)?.Window ?? feature.Meter.Window;
+        return Instant.Max(start, use?.Running(window, now)?.Start ?? ask.Bounds(window).Start);
+    }
+
+    private static Rejection? BelowZero(State state, Feature feature, long change)
+    {
+        var value = state.Use(feature.Id)?.Gauge?.Value ?? 0;
+        if (value + change < 0) return Rejections.GaugeBelowZero(Quantity.ToDecimal(value, feature.Meter!.Decimals));
+        return value + change > Quantity.MaxUnits ? Rejections.QuantityTooLarge(feature.Meter!.Decimals) : null;
+    }
+
+    /// <summary>The event that closes the windows that ended at this instant, or null when none did.</summary>
+    internal static QuotaReset? ResetAt(State state, Instant at, Instant now)
+    {
+        WindowReset[] resets = [.. state.Usage.SelectMany(use => use.Counters.Where(c => c.End == at)
+            .Select(c => new WindowReset(use.Feature, c.Window, c.Start, c.Used, c.Allowance, c.ByTokens, c.Overage)))];
+        return resets.Length == 0 ? null : new QuotaReset(resets) { Version = state.Version + 1, EffectiveAt = at, RecordedAt = now };
+    }
+
+    // ---- evolving
+
+    public static State Evolve(State state, UsageRecorded e)
+    {
+        var index = IndexOf(state.Usage, e.Feature);
+        var before = index < 0 ? new FeatureUse(e.Feature, [], null) : state.Usage[index];
+        var after = e.Gauge is { } value
+            ? before with { Gauge = Move(before.Gauge, value, e) }
+            : before with { Counters = Count(before.Counters, e) };
+
+        var due = state.DueAt;
+        if (e.Gauge is null && e.Windows is { } windows)
+            foreach (var window in windows)
+                if (window.End != Bounds.Never && (due is null || window.End < due)) due = window.End;
+
+        var next = state with
+        {
+            Version = e.Version,
+            RecordedAt = e.RecordedAt,
+            Usage = index < 0 ? state.Usage.Add(after) : state.Usage.SetItem(index, after),
+            Grants = e.Grants is null ? state.Grants : Tokens.Consume(state.Grants, e.Grants),
+            DueAt = due,
+        };
+        // A grant that was burned to nothing has no expiry to wait for.
+        return e.Grants is null ? next : next with { DueAt = Decider.NextDue(next) };
+    }
+
+    public static State Evolve(State state, QuotaReset e)
+    {
+        var usage = state.Usage.Select(use => use with
+        {
+            Counters = use.Counters.RemoveAll(c => Array.Exists(e.Resets, r => r.Feature == use.Feature && r.Window == c.Window && r.Start == c.Start)),
+        });
+        state = state with { Usage = [.. usage] };
+        return state with { DueAt = Decider.NextDue(state) };
+    }
+
+    private static ImmutableArray<Counter> Count(ImmutableArray<Counter> counters, UsageRecorded e)
+    {
+        if (e.Windows is not { Length: > 0 } windows) return counters;
+        // One new array, whatever number of windows the use counts in.
+        var added = 0;
+        foreach (var window in windows)
+            if (IndexOf(counters, window.Window) < 0) added++;
+        var result = new Counter[counters.Length + added];
+        counters.CopyTo(result);
+        var end = counters.Length;
+        foreach (var window in windows)
+        {
+            var i = IndexOf(counters, window.Window);
+            if (i < 0) i = end++;
+            var c = result[i] is { } running && running.Start == window.Start
+                ? running
+                : new Counter(window.Window, window.Start, window.End, 0, 0, 0, 0, 0, [], e.Version, e.Version);
+            result[i] = c with
+            {
+                Used = c.Used + e.Quantity,
+                Allowance = c.Allowance + e.Allowance,
+                ByTokens = c.ByTokens + e.ByTokens,
+                Overage = c.Overage + e.Overage,
+                Priced = e.UnitPrice is { } price && e.Overage > 0 ? AddPriced(c.Priced, price, e.Overage) : c.Priced,
+                LastVersion = e.Version,
+            };
+        }
+        return System.Runtime.InteropServices.ImmutableCollectionsMarshal.AsImmutableArray(result);
+    }
+
+    private static ImmutableArray<PricedUse> AddPriced(ImmutableArray<PricedUse> priced, decimal price, long units)
+    {
+        for (var i = 0; i < priced.Length; i++)
+            if (priced[i].UnitPrice == price) return priced.SetItem(i, new PricedUse(price, priced[i].Units + units));
+        return priced.Add(new PricedUse(price, units));
+    }
+
+    private static Gauge Move(Gauge? before, long value, UsageRecorded e)
+    {
+        var until = e.Windows is [var period, ..] ? period.End : Bounds.Never;
+        // A new period begins with what the gauge stood at.
+        var peak = before is null ? 0 : before.PeakUntil == until ? before.Peak : before.Value;
+        return new Gauge(value, Math.Max(peak, value), until, e.Version);
+    }
+
+    private static int IndexOf(ImmutableArray<FeatureUse> usage, string feature)
+    {
+        for (var i = 0; i < usage.Length; i++)
+            if (usage[i].Feature == feature) return i;
+        return -1;
+    }
+
+    private static int IndexOf(ImmutableArray<Counter> counters, Window kind)
+    {
+        for (var i = 0; i < counters.Length; i++)
+            if (counters[i].Window == kind) return i;
+        return -1;
+    }
+}
