@@ -53,7 +53,11 @@ public static class Accounts
         state with { Account = state.Account with { ClosedAt = e.EffectiveAt } };
 
     public static State Evolve(State state, CustomerLinked e) =>
-        state with { Account = state.Account with { Customers = state.Account.Customers.Add(e.Customer) } };
+        state with
+        {
+            // Sorted, so that the order in which links are heard of does not show.
+            Account = state.Account with { Customers = [.. state.Account.Customers.Add(e.Customer).Order(StringComparer.Ordinal)] },
+        };
 
     public static State Evolve(State state, InvitationGiven e) =>
         state with { Account = state.Account with { Invitations = state.Account.Invitations.Add(e.Plan) } };

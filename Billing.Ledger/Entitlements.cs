@@ -223,7 +223,7 @@ internal readonly record struct Ask(
     State State, Catalogs Catalogs, Feature Feature, long Units, Instant Now, Instant At, bool Enforce, Explanation? Why)
 {
     public Bounds Bounds(Window kind) =>
-        Windows.At(kind, State.Subscriptions.Cycle, State.Account.Zone, State.Account.OpenedAt ?? Now, Now);
+        TimeWindows.At(kind, State.Subscriptions.Cycle, State.Account.Zone, State.Account.OpenedAt ?? Now, Now);
 }
 
 /// <summary>The steps by which an answer came about: which rule, with which outcome, which numbers and which events.</summary>

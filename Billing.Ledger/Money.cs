@@ -10,8 +10,11 @@ public static class Pricing
     private static readonly HashSet<string> ZeroDecimal =
         ["bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "ugx", "vnd", "vuv", "xaf", "xof", "xpf"];
 
-    /// <summary>Minor units in one major unit: 100 for dollars, 1 for yen.</summary>
-    public static int MinorUnits(string currency) => ZeroDecimal.Contains(currency) ? 1 : 100;
+    /// <summary>Currencies with three decimals. Source: as above, "Three-decimal currencies".</summary>
+    private static readonly HashSet<string> ThreeDecimal = ["bhd", "jod", "kwd", "omr", "tnd"];
+
+    /// <summary>Minor units in one major unit: 100 for dollars, 1 for yen, 1,000 for dinars.</summary>
+    public static int MinorUnits(string currency) => ZeroDecimal.Contains(currency) ? 1 : ThreeDecimal.Contains(currency) ? 1000 : 100;
 
     /// <summary>
     /// The amount of one line: <paramref name="units"/> smallest units of a meter with <paramref name="decimals"/> places

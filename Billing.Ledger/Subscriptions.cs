@@ -119,7 +119,7 @@ public static class Subscriptions
         var moved = new List<CountedWindow>();
         foreach (var kind in (ReadOnlySpan<Window>)[Window.Month, Window.Period])
         {
-            var bounds = Windows.At(kind, after.Subscriptions.Cycle, after.Account.Zone, after.Account.OpenedAt ?? now, now);
+            var bounds = TimeWindows.At(kind, after.Subscriptions.Cycle, after.Account.Zone, after.Account.OpenedAt ?? now, now);
             var differs = before.Usage.Any(u => u.Running(kind, now) is { } c && (c.Start != bounds.Start || c.End != bounds.End));
             if (differs) moved.Add(new CountedWindow(kind, bounds.Start, bounds.End));
         }
@@ -140,7 +140,7 @@ public static class Subscriptions
             if (old.Features.GetValueOrDefault(given.Feature.Id) is not { Allowance: { } oldFull } was || was.Window != given.Window) continue;
             var oldLimit = ProratedLimit(before, was, now) ?? oldFull;
             if (full <= oldLimit) continue;
-            var window = Windows.At(given.Window, after.Subscriptions.Cycle, after.Account.Zone, after.Account.OpenedAt ?? now, now);
+            var window = TimeWindows.At(given.Window, after.Subscriptions.Cycle, after.Account.Zone, after.Account.OpenedAt ?? now, now);
             var (rest, whole) = ((window.End - now).ToInt64Nanoseconds(), (window.End - window.Start).ToInt64Nanoseconds());
             var gain = (long)((Int128)(full - oldLimit) * rest / whole);
             if (gain < full - oldLimit) limits.Add(new ProratedLimit(given.Feature.Id, given.Window, window.End, full, oldLimit + gain));

@@ -98,8 +98,11 @@ public static class Tokens
     public static State Evolve(State state, TokensGranted e) => Add(state, new TokenGrant(
         Ids.Grant(e.Version), e.Kind, e.Priority, e.EffectiveAt, e.ExpiresAt, e.Tokens, 0, 0, 0, 0, e.Tokens, 0, null, null, 0, null));
 
-    public static State Evolve(State state, TokensRevoked e) => Change(state, e.Grant,
-        g => g with { Revoked = g.Revoked + e.Revoked, Remaining = g.Remaining - e.Revoked, Debt = g.Debt + e.Debt });
+    public static State Evolve(State state, TokensRevoked e)
+    {
+        state = Change(state, e.Grant, g => g with { Revoked = g.Revoked + e.Revoked, Remaining = g.Remaining - e.Revoked, Debt = g.Debt + e.Debt });
+        return state with { DueAt = Decider.NextDue(state) };
+    }
 
     public static State Evolve(State state, TokensExpired e)
     {

@@ -123,20 +123,22 @@ internal sealed record CatalogNode(JsonElement Json, string Path, List<CatalogPr
         return null;
     }
 
-    public T Choice<T>(string name) where T : struct, Enum => ReadChoice<T>(name, null);
-
-    public T Choice<T>(string name, T byDefault) where T : struct, Enum => ReadChoice<T>(name, byDefault);
-
-    private T ReadChoice<T>(string name, T? byDefault) where T : struct, Enum
+    /// <summary>Null where it is missing or unknown: what depends on it cannot be judged and is not complained about.</summary>
+    public T? Choice<T>(string name) where T : struct, Enum
     {
-        if (Get(name) is not { } value)
-        {
-            if (byDefault is null) Problem(name, $"This is missing. Known: {Names<T>()}.");
-            return byDefault ?? default;
-        }
+        if (Has(name)) return ReadChoice<T>(name);
+        Problem(name, $"This is missing. Known: {Names<T>()}.");
+        return null;
+    }
+
+    public T Choice<T>(string name, T byDefault) where T : struct, Enum => Has(name) ? ReadChoice<T>(name) ?? byDefault : byDefault;
+
+    private T? ReadChoice<T>(string name) where T : struct, Enum
+    {
+        var value = Get(name)!.Value;
         if (value.ValueKind == JsonValueKind.String && Spelling.TryParse<T>(value.GetString()!, out var choice)) return choice;
         Problem(name, $"{value} is unknown. Known: {Names<T>()}.");
-        return byDefault ?? default;
+        return null;
     }
 
     private JsonElement? Get(string name) =>

@@ -98,7 +98,13 @@ public sealed class CatalogReader
         var features = new List<Feature>();
         foreach (var (id, node) in root.Entries("features", MaxFeatures))
         {
-            var type = node.Choice<FeatureType>("type");
+            if (node.Choice<FeatureType>("type") is not { } type)
+            {
+                // Metered without a meter: known by its id, and nothing that plans say about it is judged.
+                node.Only("name", "type", "meter", "mode", "unit_price", "deny_status", "token_cost");
+                features.Add(new Feature(id, node.Text("name") ?? id, FeatureType.Metered, null, 1, []));
+                continue;
+            }
             Meter? meter = null;
             if (type == FeatureType.Metered)
             {
@@ -112,6 +118,10 @@ public sealed class CatalogReader
                     if (aggregation == Aggregation.Gauge && m.Has("window")) m.Problem("window", "A gauge never resets and has no window.");
                     meter = new Meter(m.Text("unit") ?? "", (int)(m.Whole("decimals", 0, Quantity.MaxDecimals, required: false) ?? 0), aggregation, window);
                 }
+                // Wrong also where no plan comes to use it.
+                node.Choice("mode", LimitMode.Block);
+                node.UnitPrice("unit_price");
+                ReadDenyStatus(node);
             }
             else
             {
@@ -143,9 +153,12 @@ public sealed class CatalogReader
         node.Only("interval", "currency", "amount", "lookup_key", "price_id");
         var interval = node.Choice<BillingInterval>("interval");
         var priceCurrency = ReadCurrency(node, "currency") ?? currency;
-        if (node.Whole("amount", 0, 99_999_999) is not { } amount) return null;
-        var key = $"{plan}-{interval.ToString().ToLowerInvariant()}" + (priceCurrency == currency ? "" : $"-{priceCurrency}");
-        return new Price(interval, new Money(amount, priceCurrency), node.Text("lookup_key", required: false) ?? key, node.Text("price_id", required: false));
+        var amount = node.Whole("amount", 0, 99_999_999);
+        var lookupKey = node.Text("lookup_key", required: false);
+        var priceId = node.Text("price_id", required: false);
+        if (interval is null || amount is null) return null;
+        var key = $"{plan}-{Spelling.Of(interval.Value)}" + (priceCurrency == currency ? "" : $"-{priceCurrency}");
+        return new Price(interval.Value, new Money(amount.Value, priceCurrency), lookupKey ?? key, priceId);
     }
 
     private static PlanFeature? ReadPlanFeature(Feature feature, CatalogNode value, CatalogNode root)
@@ -179,9 +192,8 @@ public sealed class CatalogReader
         var mode = value.Choice("mode", inFeature.Choice("mode", LimitMode.Block));
         var window = value.Choice("window", meter.Window);
         var unitPrice = value.UnitPrice("unit_price") ?? inFeature.UnitPrice("unit_price");
-        var denyStatus = (int)(value.Whole("deny_status", 402, 429, required: false) ?? inFeature.Whole("deny_status", 402, 429, required: false) ?? 402);
+        var denyStatus = ReadDenyStatus(value) ?? ReadDenyStatus(inFeature) ?? 402;
 
-        if (denyStatus is not (402 or 403 or 429)) value.Problem("deny_status", "A denial is answered with 402, 403 or 429.");
         if (mode is LimitMode.Overage or LimitMode.TokensThenOverage && unitPrice is null)
             value.Problem("unit_price", "Overage needs a unit price, here or at the feature.");
         if (meter.Aggregation == Aggregation.Gauge)
@@ -192,6 +204,15 @@ public sealed class CatalogReader
         }
         var rates = value.Items("rate_limits", required: false).Select(r => ReadRate(r, meter)).OfType<RateLimit>().ToImmutableArray();
         return new PlanFeature(feature, true, null, allowance, window, mode, unitPrice, denyStatus, rates);
+    }
+
+    private static int? ReadDenyStatus(CatalogNode node)
+    {
+        if (!node.Has("deny_status")) return null;
+        if (node.Json.GetProperty("deny_status") is { ValueKind: JsonValueKind.Number } value && value.TryGetInt32(out var status)
+            && status is 402 or 403 or 429) return status;
+        node.Problem("deny_status", "A denial is answered with 402, 403 or 429.");
+        return null;
     }
 
     private static long? ReadAllowance(CatalogNode at, JsonElement json, string? name, Meter meter)
@@ -211,9 +232,9 @@ public sealed class CatalogReader
     {
         node.Only("limit", "window");
         var window = node.Choice<Window>("window");
-        if (window is Window.Lifetime) node.Problem("window", "A rate has a window that turns: hour, day, month or period.");
+        if (window == Window.Lifetime) node.Problem("window", "A rate has a window that turns: hour, day, month or period.");
         if (!node.Has("limit")) node.Problem("limit", "Say how much is allowed in one window.");
-        else if (ReadAllowance(node, node.Json.GetProperty("limit"), "limit", meter) is { } limit) return new RateLimit(limit, window);
+        else if (ReadAllowance(node, node.Json.GetProperty("limit"), "limit", meter) is { } limit) return window is null ? null : new RateLimit(limit, window.Value);
         else node.Problem("limit", "A rate is a quantity; leave the rate out where there is none.");
         return null;
     }

@@ -1,4 +1,5 @@
 using NodaTime;
+using NodaTime.TimeZones;
 
 namespace Billing.Ledger;
 
@@ -15,7 +16,7 @@ public readonly record struct Bounds(Instant Start, Instant End)
 }
 
 /// <summary>Where windows begin and end. Pure arithmetic: the same inputs give the same bounds on any machine.</summary>
-public static class Windows
+public static class TimeWindows
 {
     private const long HourSeconds = 3600;
 
@@ -41,8 +42,13 @@ public static class Windows
     private static Bounds Day(DateTimeZone zone, Instant at)
     {
         var date = at.InZone(zone).Date;
-        return new Bounds(zone.AtStartOfDay(date).ToInstant(), zone.AtStartOfDay(date.PlusDays(1)).ToInstant());
+        return new Bounds(FirstInstant(zone, date), FirstInstant(zone, date.PlusDays(1)));
     }
+
+    /// <summary>The first instant of a local date, or of the next one that exists: Samoa had no December 30th in 2011.</summary>
+    public static Instant FirstInstant(DateTimeZone zone, LocalDate date) => zone.ResolveLocal(date.AtMidnight(), StartOfDay).ToInstant();
+
+    private static readonly ZoneLocalMappingResolver StartOfDay = Resolvers.CreateMappingResolver(Resolvers.ReturnEarlier, Resolvers.ReturnStartOfIntervalAfter);
 
     private static long FloorMod(long value, long by) => ((value % by) + by) % by;
 }

@@ -1,0 +1,228 @@
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using Billing.Grains;
+using Billing.Grains.Journal;
+using Billing.Ledger;
+using NodaTime;
+
+namespace Billing.Api;
+
+// What callers send, and the answers that are not views of one organization. Members are nullable where the API itself
+// says what is missing.
+
+/// <param name="Id">Letters, digits, '.', '_' and '-', 1 to 64 of them.</param>
+/// <param name="Plan">The plan to start on; without one, the catalog's fallback plan.</param>
+/// <param name="TimeZone">IANA name; UTC without one.</param>
+/// <param name="Test">A test organization.</param>
+public sealed record OpenOrganizationBody(string? Id, string? Plan, string? TimeZone, bool Test);
+
+/// <param name="Reason">Kept in the ledger for ever: no names, no addresses.</param>
+public sealed record CloseOrganizationBody(string? Reason);
+
+/// <param name="Plan">An invite-only plan of the catalog.</param>
+public sealed record InvitationBody(string? Plan);
+
+/// <param name="Feature">A metered feature's id.</param>
+/// <param name="Quantity">In whole units, with at most the meter's decimals. Gauges: the change.</param>
+/// <param name="Unit">If named, it must be the meter's.</param>
+/// <param name="Timestamp">When it happened; now without one. In the running window, at most 5 minutes ahead.</param>
+/// <param name="Enforce">False for use that has already happened: recorded past any limit.</param>
+/// <param name="Metadata">Comes back in the history: at most 20 entries, keys of 40 and values of 500 characters.</param>
+public record UsageBody(
+    string? Feature, [property: JsonConverter(typeof(QuantityJson))] decimal? Quantity, string? Unit, Instant? Timestamp, bool? Enforce,
+    Dictionary<string, string>? Metadata);
+
+/// <summary>One item of a batch.</summary>
+/// <param name="Id">Makes the item's idempotency key with the batch's; its index without one.</param>
+public sealed record UsageItemBody(
+    string? Id, string? Feature, decimal? Quantity, string? Unit, Instant? Timestamp, bool? Enforce, Dictionary<string, string>? Metadata)
+    : UsageBody(Feature, Quantity, Unit, Timestamp, Enforce, Metadata);
+
+/// <param name="Items">At most 1,000; at most 20 when atomic.</param>
+/// <param name="Atomic">All are recorded, or none.</param>
+public sealed record UsageBatchBody(IReadOnlyList<UsageItemBody>? Items, bool Atomic);
+
+/// <summary>What became of one item.</summary>
+/// <param name="Status">recorded, replayed, denied or rejected.</param>
+public sealed record UsageItemView(
+    int Index, string Status,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] UsageRecordView? Usage,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] Problem? Problem);
+
+public sealed record UsageBatchView(int Recorded, int Replayed, int Refused, IReadOnlyList<UsageItemView> Items);
+
+/// <param name="Value">The gauge's value from now on.</param>
+public sealed record GaugeBody([property: JsonConverter(typeof(QuantityJson))] decimal? Value);
+
+/// <param name="Items">Feature and quantity; the quantity is one unit without one.</param>
+public sealed record CheckBody(IReadOnlyList<CheckItemBody>? Items);
+
+public sealed record CheckItemBody(string? Feature, [property: JsonConverter(typeof(QuantityJson))] decimal? Quantity);
+
+/// <param name="HasAccess">Whether every one of them has access.</param>
+public sealed record EntitlementsView(bool HasAccess, IReadOnlyList<EntitlementView> Entitlements);
+
+/// <param name="Tokens">Whole tokens.</param>
+/// <param name="Kind">granted (default) or promotional.</param>
+/// <param name="Priority">0 to 100, smaller is burned first; 50 without one.</param>
+/// <param name="ExpiresAt">Never without one.</param>
+/// <param name="Reason">Kept in the ledger for ever: no names, no addresses.</param>
+public sealed record GrantBody(long? Tokens, string? Kind, int? Priority, Instant? ExpiresAt, string? Reason);
+
+/// <param name="Reason">Kept in the ledger for ever: no names, no addresses.</param>
+public sealed record SetPlanBody(string? Plan, string? Reason);
+
+public sealed record ApiKeyBody(string? Name, string? Organization, bool Test);
+
+/// <param name="Key">Shown this once, and never again.</param>
+public sealed record NewApiKeyView(string Key, ApiKeyView ApiKey);
+
+public sealed record ApiKeyView(string Id, string Name, string? Organization, string Display, Instant CreatedAt);
+
+/// <summary>One page of a list.</summary>
+/// <param name="NextCursor">For the next page; null on the last.</param>
+public sealed record Page<T>(IReadOnlyList<T> Items, string? NextCursor);
+
+/// <summary>One event of the stream, as it is stored.</summary>
+/// <param name="ContentHash">Hex; of the command, on its first event.</param>
+/// <param name="Hash">Hex; over the event before it and all of this.</param>
+public sealed record LedgerEventView(
+    long Version, long Position, string Type, int Schema, Instant EffectiveAt, Instant RecordedAt, string? CommandId, string? ContentHash, string Hash,
+    JsonElement Data)
+{
+    public static LedgerEventView Of(StoredEvent e) => new(
+        e.Version, e.Position, e.Type, e.Schema, e.EffectiveAt, e.RecordedAt, e.CommandId,
+        e.ContentHash is null ? null : Convert.ToHexStringLower(e.ContentHash), Convert.ToHexStringLower(e.Hash), JsonElement.Parse(e.Body));
+}
+
+/// <param name="Ok">Whether the chain holds from the first event to the head.</param>
+/// <param name="FirstBadVersion">The first event that does not fit.</param>
+public sealed record VerificationView(bool Ok, long Events, string Head, long? FirstBadVersion, string? Problem);
+
+/// <summary>One change of the token balance.</summary>
+/// <param name="Kind">purchased, granted, promotional, burned, revoked or expired.</param>
+/// <param name="Tokens">Positive adds to the balance, negative takes from it.</param>
+public sealed record TokenTransactionView(
+    long Version, string Kind, long Tokens, string Grant, Instant At, string? Feature, string? Usage, string? Package, string? Payment, string? Reason);
+
+/// <summary>Use of one feature in buckets of time.</summary>
+public sealed record UsageHistoryView(string Feature, string Unit, string Bucket, Instant From, Instant To, IReadOnlyList<UsageBucketView> Buckets);
+
+/// <param name="Value">Gauges: the value at the bucket's last change.</param>
+public sealed record UsageBucketView(
+    Instant Start, Instant End, decimal Quantity, int Records, CoverageView Covered,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] decimal? Value);
+
+public sealed record PlanView(
+    string Id, string Name, string? Description, bool InviteOnly, int? TrialDays, bool TrialRequiresPaymentMethod, IReadOnlyList<PriceView> Prices,
+    IReadOnlyList<PlanFeatureView> Features);
+
+public sealed record PriceView(string Interval, Money Price, string LookupKey);
+
+/// <param name="Included">Boolean features: whether the plan has it.</param>
+/// <param name="Unlimited">Metered features: there is no limit.</param>
+public sealed record PlanFeatureView(
+    string Feature, string Name, string Type, bool Included, string? Value, decimal? Allowance, bool Unlimited, string? Unit, string? Window, string? Mode,
+    string? UnitPrice, IReadOnlyList<RateLimitView> RateLimits);
+
+public sealed record RateLimitView(decimal Limit, string Window);
+
+public sealed record PlansView(int CatalogVersion, IReadOnlyList<PlanView> Plans);
+
+public sealed record TokenPackageView(string Id, string Name, long Tokens, IReadOnlyList<Money> Prices);
+
+public sealed record TokenPackagesView(IReadOnlyList<TokenPackageView> TokenPackages);
+
+/// <param name="Webhooks">Whether Stripe's webhooks are taken.</param>
+public sealed record ConfigView(string? PublishableKey, string Currency, IReadOnlyList<string> Currencies, int CatalogVersion, bool Webhooks);
+
+public sealed record InboxEventView(
+    string Id, string Type, Instant CreatedAt, Instant ReceivedAt, string State, string? Organization, string? Customer, string? Detail);
+
+public sealed record PongView(bool Ok, string Service);
+
+public sealed record ProblemTypeView(string Code, int Status, string Title);
+
+/// <summary>JSON numbers only, and none that would lose digits on the way.</summary>
+public sealed class QuantityJson : JsonConverter<decimal>
+{
+    private const int MaxDigits = 28;
+
+    public override decimal Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options)
+    {
+        if (reader.TokenType != JsonTokenType.Number) throw new JsonException("A quantity is a JSON number such as 3 or 12.5.");
+        var digits = 0;
+        if (!reader.HasValueSequence)
+            foreach (var b in reader.ValueSpan)
+                if (char.IsAsciiDigit((char)b)) digits++;
+        if (digits > MaxDigits) throw new JsonException($"A quantity has at most {MaxDigits} digits.");
+        // Too large for a decimal is far too large for a quantity: the ledger says so in its own words.
+        return reader.TryGetDecimal(out var value) ? value : decimal.MaxValue;
+    }
+
+    public override void Write(Utf8JsonWriter writer, decimal value, JsonSerializerOptions options) => writer.WriteNumberValue(value);
+}
+
+[JsonSourceGenerationOptions(
+    PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, DictionaryKeyPolicy = JsonKnownNamingPolicy.Unspecified,
+    Converters = [typeof(InstantJson)])]
+[JsonSerializable(typeof(OpenOrganizationBody))]
+[JsonSerializable(typeof(CloseOrganizationBody))]
+[JsonSerializable(typeof(InvitationBody))]
+[JsonSerializable(typeof(UsageBody))]
+[JsonSerializable(typeof(UsageBatchBody))]
+[JsonSerializable(typeof(UsageItemBody))]
+[JsonSerializable(typeof(UsageBatchView))]
+[JsonSerializable(typeof(GaugeBody))]
+[JsonSerializable(typeof(CheckBody))]
+[JsonSerializable(typeof(EntitlementsView))]
+[JsonSerializable(typeof(GrantBody))]
+[JsonSerializable(typeof(SetPlanBody))]
+[JsonSerializable(typeof(ApiKeyBody))]
+[JsonSerializable(typeof(NewApiKeyView))]
+[JsonSerializable(typeof(Page<ApiKeyView>))]
+[JsonSerializable(typeof(Page<OrganizationView>))]
+[JsonSerializable(typeof(Page<LedgerEventView>))]
+[JsonSerializable(typeof(Page<UsageRecordView>))]
+[JsonSerializable(typeof(Page<TokenTransactionView>))]
+[JsonSerializable(typeof(Page<InboxEventView>))]
+[JsonSerializable(typeof(InboxEventView))]
+[JsonSerializable(typeof(VerificationView))]
+[JsonSerializable(typeof(UsageHistoryView))]
+[JsonSerializable(typeof(PlansView))]
+[JsonSerializable(typeof(TokenPackagesView))]
+[JsonSerializable(typeof(ConfigView))]
+[JsonSerializable(typeof(EntitlementView))]
+[JsonSerializable(typeof(ExplanationView))]
+[JsonSerializable(typeof(OrganizationView))]
+[JsonSerializable(typeof(UsageRecordView))]
+[JsonSerializable(typeof(UsageView))]
+[JsonSerializable(typeof(TokensView))]
+[JsonSerializable(typeof(GrantView))]
+[JsonSerializable(typeof(SubscriptionView))]
+[JsonSerializable(typeof(Problem))]
+[JsonSerializable(typeof(PongView))]
+[JsonSerializable(typeof(IReadOnlyList<ProblemTypeView>))]
+internal sealed partial class ApiJson : JsonSerializerContext
+{
+    /// <summary>As the API reads and writes. Quotes and letters of any language stay readable: nothing of this is put into HTML.</summary>
+    public static ApiJson Web => Shared.Instance;
+
+    // In a class of its own, so that it is made after Default whatever the order of this class's parts.
+    private static class Shared
+    {
+        public static readonly ApiJson Instance = new(new JsonSerializerOptions(Default.Options!) { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping });
+    }
+
+    /// <summary>The same for what the framework serializes by itself.</summary>
+    public static void Configure(JsonSerializerOptions options)
+    {
+        options.PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower;
+        options.DictionaryKeyPolicy = null;
+        options.NumberHandling = JsonNumberHandling.Strict;
+        options.Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping;
+        options.Converters.Add(new InstantJson());
+        options.TypeInfoResolverChain.Insert(0, Default);
+    }
+}

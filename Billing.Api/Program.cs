@@ -1,0 +1,79 @@
+using Billing.Api.Routes;
+using Billing.Api.Stripe;
+using Billing.Grains;
+using Billing.Grains.Journal;
+using Billing.Silo;
+using Billing.Silo.Storage.Sqlite;
+
+namespace Billing.Api;
+
+/// <summary>The service. Reads as its table of contents.</summary>
+public static class Program
+{
+    public static async Task<int> Main(string[] args)
+    {
+        try
+        {
+            await using var app = await Build(args);
+            await app.RunAsync();
+            return 0;
+        }
+        catch (Exception e) when (e is SettingsException or InvalidDataException or IOException)
+        {
+            await Console.Error.WriteLineAsync($"Billing Ledger does not start: {e.Message}");
+            return 1;
+        }
+    }
+
+    /// <param name="time">The clock; the system's when null.</param>
+    /// <exception cref="SettingsException">The configuration cannot work.</exception>
+    public static async Task<WebApplication> Build(string[] args, TimeProvider? time = null)
+    {
+        var builder = WebApplication.CreateBuilder(new WebApplicationOptions { Args = args, ContentRootPath = AppContext.BaseDirectory });
+        builder.Listen();
+        var settings = Settings.Read(builder.Configuration, builder.Environment.IsDevelopment(), builder.Environment.ContentRootPath);
+        var clock = new Clock(time ?? TimeProvider.System);
+
+        // What is kept, and in what.
+        var database = SqliteDatabase.Open(settings.JournalPath);
+        var journal = new SqliteJournal(database);
+        var catalogs = new CatalogStore(database, settings.Defaults);
+        await catalogs.PublishFile(settings.CatalogPath, clock.Now());
+        var keys = await Startup.OpenKeys(new ApiKeys(database), settings, builder.Configuration, clock.Now());
+        var inbox = new Inbox(database);
+
+        // The actors, and who speaks to them.
+        var host = new LedgerHost(journal, () => catalogs.Current, settings.MaxResidentBytes);
+        var stripe = new StripeEvents(inbox, new CustomerDirectory(database), host, catalogs, settings, clock);
+        var denialIds = new DenialIds(await new SecretStore(database).Get("denial-ids"));
+        var services = new Services(host, journal, catalogs, keys, inbox, stripe, denialIds, clock, settings);
+
+        builder.Services
+            .AddSingleton<IJournal>(journal).AddSingleton<ILedgerHost>(host).AddSingleton(inbox).AddSingleton(stripe).AddSingleton(services)
+            .AddSingleton(time ?? TimeProvider.System).AddSingleton<DueWork>()
+            .ConfigureHttpJsonOptions(json => ApiJson.Configure(json.SerializerOptions))
+            .AddApiDocument();
+        if (settings.RunsDueWork) builder.Services.AddHostedService(p => p.GetRequiredService<DueWork>()).AddHostedService<InboxRetry>();
+
+        var app = builder.Build();
+        app.CloseLast(host, database);
+        app.UseProblems();
+        app.UseRouting();
+        app.UseApiKeys(keys);
+        app.MapApiDocument();
+        app.MapStripeWebhook(services);
+        var v1 = app.MapGroup("/v1");
+        app.MapSystem(v1);
+        v1.MapPlans(services);
+        v1.MapOrganizations(services);
+        v1.MapEntitlements(services);
+        v1.MapUsage(services);
+        v1.MapTokens(services);
+        v1.MapSubscription(services);
+        v1.MapLedger(services);
+        v1.MapKeys(services);
+        v1.MapStripe(services);
+        app.Announce(settings);
+        return app;
+    }
+}

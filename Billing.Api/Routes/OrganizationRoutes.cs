@@ -1,0 +1,94 @@
+using Billing.Grains;
+using Billing.Ledger;
+
+namespace Billing.Api.Routes;
+
+/// <summary>Opening, listing, reading, closing; invitations.</summary>
+public static class OrganizationRoutes
+{
+    public static void MapOrganizations(this RouteGroupBuilder v1, Services services)
+    {
+        v1.MapPost("/organizations", (Delegate)((HttpContext http) => Open(http, services))).OperatorOnly()
+            .WithTags("Organizations").WithSummary("Open an organization").Accepts<OpenOrganizationBody>("application/json").Produces<OrganizationView>(201);
+
+        v1.MapGet("/organizations", (Delegate)((HttpContext http) => List(http, services)))
+            .WithTags("Organizations").WithSummary("Organizations, by id").Produces<Page<OrganizationView>>();
+
+        v1.MapGet("/organizations/{organization}", async (string organization, HttpContext http) =>
+                await services.Host.Organization(organization).Read(services.Clock.Now()) is { } view ? Results.Ok(view) : Unknown(http, organization))
+            .WithTags("Organizations").WithSummary("Read an organization").Produces<OrganizationView>();
+
+        v1.MapDelete("/organizations/{organization}", (string organization, HttpContext http) => Close(organization, http, services)).OperatorOnly()
+            .WithTags("Organizations").WithSummary("Close an organization: it can be read, not changed").Accepts<CloseOrganizationBody>("application/json").Produces<OrganizationView>();
+
+        v1.MapPost("/organizations/{organization}/invitations", (string organization, HttpContext http) => Invite(organization, http, services)).OperatorOnly()
+            .WithTags("Organizations").WithSummary("Invite to a plan that is by invitation only").Accepts<InvitationBody>("application/json").Produces<OrganizationView>(201);
+    }
+
+    internal static IResult Unknown(HttpContext http, string organization) =>
+        Problems.Answer(Problems.Of(http, Rejections.OrganizationUnknown(organization), null));
+
+    private static async Task<IResult> Open(HttpContext http, Services services)
+    {
+        using var request = await RequestBody.Read(http);
+        var body = request.As(ApiJson.Web.OpenOrganizationBody);
+        if (body.Id is not { } id) throw new ApiException("missing_field", "An organization needs an id.", "id");
+        if (!Ids.IsOrganization(id)) throw new ApiException("organization_id_invalid", $"An organization id matches {Ids.OrganizationPattern}.", "id");
+        var command = new OpenOrganization(body.TimeZone ?? "UTC", body.Test, body.Plan)
+        {
+            Id = http.IdempotencyKey(), ContentHash = request.ContentHash(), At = services.Clock.Now(),
+        };
+        var result = await services.Host.Organization(id).Execute(command);
+        if (result.Rejection is { } rejection) return Problems.Answer(http, services, id, rejection);
+        // Stripe may have spoken of it before it was opened.
+        await services.StripeEvents.Claim(id, null);
+        http.MarkReplayed(result.Replayed);
+        var view = await services.Host.Organization(id).Read(services.Clock.Now());
+        return Results.Created($"/v1/organizations/{id}", view);
+    }
+
+    private static async Task<IResult> List(HttpContext http, Services services)
+    {
+        var limit = http.LimitParameter();
+        var after = "";
+        if (http.Request.Query["cursor"].FirstOrDefault() is { } cursor && !Cursor.TryRead(cursor, out after))
+            throw new ApiException("invalid_parameter", "This cursor is not one of ours. Take next_cursor from the page before.", "cursor");
+        var ids = http.Caller().Organization is { } own ? [own] : await services.Journal.ListOrganizations(after, limit);
+        var now = services.Clock.Now();
+        var views = new List<OrganizationView>();
+        foreach (var id in ids)
+            if (await services.Host.Organization(id).Read(now) is { } view) views.Add(view);
+        return Results.Ok(new Page<OrganizationView>(views, ids.Count == limit && http.Caller().Organization is null ? Cursor.Of(ids[^1]) : null));
+    }
+
+    private static async Task<IResult> Close(string organization, HttpContext http, Services services)
+    {
+        using var request = await RequestBody.Read(http);
+        var reason = Text.Reason(request.As(ApiJson.Web.CloseOrganizationBody).Reason);
+        var command = new CloseOrganization(reason) { Id = http.OptionalIdempotencyKey(), ContentHash = request.ContentHash(), At = services.Clock.Now() };
+        var result = await services.Host.Organization(organization).Execute(command);
+        if (result.Rejection is { } rejection) return Problems.Answer(http, services, organization, rejection);
+        await services.Keys.RevokeAll(organization, services.Clock.Now());
+        http.MarkReplayed(result.Replayed);
+        return Results.Ok(await services.Host.Organization(organization).Read(services.Clock.Now()));
+    }
+
+    private static async Task<IResult> Invite(string organization, HttpContext http, Services services)
+    {
+        using var request = await RequestBody.Read(http);
+        if (request.As(ApiJson.Web.InvitationBody).Plan is not { } plan) throw new ApiException("missing_field", "Say which plan.", "plan");
+        var command = new InviteToPlan(plan) { Id = http.IdempotencyKey(), ContentHash = request.ContentHash(), At = services.Clock.Now() };
+        var result = await services.Host.Organization(organization).Execute(command);
+        if (result.Rejection is { } rejection) return Problems.Answer(http, services, organization, rejection);
+        http.MarkReplayed(result.Replayed);
+        return Results.Created($"/v1/organizations/{organization}", await services.Host.Organization(organization).Read(services.Clock.Now()));
+    }
+}
+
+/// <summary>Limits of free text.</summary>
+internal static class Text
+{
+    public static string? Reason(string? reason) => reason is { Length: > Ids.MaxReasonLength }
+        ? throw new ApiException("invalid_field", $"A reason has at most {Ids.MaxReasonLength} characters.", "reason")
+        : reason;
+}

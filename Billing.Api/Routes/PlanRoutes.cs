@@ -1,0 +1,45 @@
+using System.Globalization;
+using Billing.Ledger;
+
+namespace Billing.Api.Routes;
+
+/// <summary>The catalog, for people to buy from.</summary>
+public static class PlanRoutes
+{
+    public static void MapPlans(this RouteGroupBuilder v1, Services services)
+    {
+        v1.MapGet("/plans", () => TypedResults.Ok(new PlansView(services.Catalogs.Current.Version, [.. services.Catalogs.Current.Plans.Select(p => Of(p, services.Catalogs.Current))])))
+            .WithTags("Catalog").WithSummary("The plans, with prices and features");
+
+        v1.MapGet("/token-packages", () => TypedResults.Ok(new TokenPackagesView(
+                [.. services.Catalogs.Current.TokenPackages.Select(p => new TokenPackageView(p.Id, p.Name, p.Tokens, p.Prices))])))
+            .WithTags("Catalog").WithSummary("The token packages, with prices");
+
+        v1.MapGet("/config", () =>
+            {
+                var catalog = services.Catalogs.Current;
+                string[] currencies = [.. catalog.Plans.SelectMany(p => p.Prices).Select(p => p.Amount.Currency).Append(catalog.Currency).Distinct().Order(StringComparer.Ordinal)];
+                return TypedResults.Ok(new ConfigView(services.Settings.PublishableKey, catalog.Currency, currencies, catalog.Version, services.Settings.WebhookSecrets.Count > 0));
+            })
+            .WithTags("Catalog").WithSummary("What a front end needs to know");
+    }
+
+    private static PlanView Of(Plan plan, Catalog catalog) => new(
+        plan.Id, plan.Name, plan.Description, plan.InviteOnly, plan.TrialDays, plan.TrialNeedsPaymentMethod,
+        [.. plan.Prices.Select(p => new PriceView(Spelling.Of(p.Interval), p.Amount, p.LookupKey))],
+        [.. catalog.Features.Select(f => Of(f, plan.Features.GetValueOrDefault(f.Id)))]);
+
+    private static PlanFeatureView Of(Feature feature, PlanFeature? given)
+    {
+        var decimals = feature.Meter?.Decimals ?? 0;
+        var isMetered = feature.Meter is not null && given is not null;
+        return new PlanFeatureView(
+            feature.Id, feature.Name, Spelling.Of(feature.Type), given?.On ?? false, given?.Value,
+            isMetered && given!.Allowance is { } allowance ? Quantity.ToDecimal(allowance, decimals) : null,
+            isMetered && given!.Allowance is null, feature.Meter?.Unit,
+            isMetered && !given!.IsGauge ? Spelling.Of(given.Window) : null,
+            isMetered ? Spelling.Of(given!.Mode) : null,
+            given?.UnitPrice?.ToString(CultureInfo.InvariantCulture),
+            [.. (given?.RateLimits ?? []).Select(r => new RateLimitView(Quantity.ToDecimal(r.Limit, decimals), Spelling.Of(r.Window)))]);
+    }
+}

@@ -1,0 +1,81 @@
+using System.Net;
+using Billing.Grains;
+using Billing.Silo;
+using Billing.Silo.Storage.Sqlite;
+using Microsoft.AspNetCore.Hosting.Server;
+using Microsoft.AspNetCore.Hosting.Server.Features;
+using NodaTime;
+
+namespace Billing.Api;
+
+/// <summary>The steps of starting and stopping that have something to say.</summary>
+internal static class Startup
+{
+    /// <summary>Where to listen, and the limits of every connection.</summary>
+    public static void Listen(this WebApplicationBuilder builder)
+    {
+        if (string.IsNullOrEmpty(builder.Configuration["urls"]) && string.IsNullOrEmpty(builder.Configuration["http_ports"])) builder.WebHost.UseUrls(Settings.DefaultUrl);
+        builder.WebHost.ConfigureKestrel(kestrel =>
+        {
+            kestrel.AddServerHeader = false;
+            kestrel.Limits.MaxRequestBodySize = RequestBody.MaxBatchBytes;
+            kestrel.Limits.MaxRequestHeadersTotalSize = 16 * 1024;
+        });
+    }
+
+    public static async Task PublishFile(this CatalogStore catalogs, string path, Instant now)
+    {
+        var problems = await catalogs.Publish(await File.ReadAllBytesAsync(path), now);
+        if (problems.Count > 0)
+            throw new SettingsException($"the catalog {path} has {problems.Count} problem(s):{string.Concat(problems.Select(p => $"\n  {p}"))}");
+    }
+
+    /// <summary>The keys that may be used. Outside Development nobody gets in by a key that is in the documentation.</summary>
+    public static async Task<ApiKeys> OpenKeys(ApiKeys keys, Settings settings, IConfiguration configuration, Instant now)
+    {
+        await keys.Load();
+        if (settings.OperatorKey is { } configured)
+        {
+            keys.AddConfigured(configured, "BILLING_OPERATOR_KEY", now);
+        }
+        else if (settings.IsDevelopment)
+        {
+            if (Urls(configuration).FirstOrDefault(u => !IsLoopback(u)) is { } open)
+                throw new SettingsException($"In Development the operator key is in the documentation, so the service listens on loopback only, and not on {open}. Set BILLING_OPERATOR_KEY, or ASPNETCORE_URLS to http://localhost:5080.");
+            keys.AddConfigured(Settings.DevelopmentKey, "development", now);
+        }
+        else if (!keys.Any)
+        {
+            throw new SettingsException($"there is no operator key. Set BILLING_OPERATOR_KEY to {Settings.MinOperatorKeyLength} characters or more (openssl rand -hex 32).");
+        }
+        return keys;
+    }
+
+    /// <summary>Requests end first, then the actors finish what they took, then the file is closed.</summary>
+    public static void CloseLast(this WebApplication app, LedgerHost host, SqliteDatabase database) =>
+        app.Lifetime.ApplicationStopped.Register(() => Close(host, database).GetAwaiter().GetResult());
+
+    /// <summary>What a new user needs to know, once the service listens.</summary>
+    public static void Announce(this WebApplication app, Settings settings) => app.Lifetime.ApplicationStarted.Register(() =>
+    {
+        var url = app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()?.Addresses.FirstOrDefault() ?? Settings.DefaultUrl;
+        app.Logger.LogInformation("Billing Ledger listens on {Url}", url);
+        app.Logger.LogInformation("  Swagger  {Url}/swagger", url);
+        app.Logger.LogInformation("  Key      {Key}", settings.OperatorKey is null && settings.IsDevelopment ? Settings.DevelopmentKey : "yours (BILLING_OPERATOR_KEY, or one made with POST /v1/api-keys)");
+        app.Logger.LogInformation("  Catalog  {Catalog}", settings.CatalogPath);
+        app.Logger.LogInformation("  Journal  {Journal}", settings.JournalPath);
+        if (settings.WebhookSecrets.Count == 0) app.Logger.LogInformation("  Stripe   webhooks answer 503 until STRIPE_WEBHOOK_SECRET is set");
+    });
+
+    private static async Task Close(LedgerHost host, SqliteDatabase database)
+    {
+        await host.DisposeAsync();
+        await database.DisposeAsync();
+    }
+
+    private static string[] Urls(IConfiguration configuration) =>
+        (configuration["urls"] ?? Settings.DefaultUrl).Split(';', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
+
+    private static bool IsLoopback(string url) =>
+        Uri.TryCreate(url, UriKind.Absolute, out var uri) && (uri.IsLoopback || (IPAddress.TryParse(uri.Host.Trim('[', ']'), out var ip) && IPAddress.IsLoopback(ip)));
+}

@@ -1,0 +1,115 @@
+using Billing.Grains;
+using Billing.Ledger;
+using Billing.Silo;
+
+namespace Billing.Api.Stripe;
+
+/// <summary>Takes Stripe's events from the inbox into the ledger. Every step may be repeated: effects are known by what they are about.</summary>
+public sealed class StripeEvents(Inbox inbox, CustomerDirectory customers, ILedgerHost host, CatalogStore catalogs, Settings settings, Clock clock)
+{
+    /// <summary>Stores the event, durably, then applies it. A failure to apply leaves it in the inbox, to be tried again.</summary>
+    public async Task Receive(StripeEvent e, byte[] payload)
+    {
+        var isOurs = StripeTranslation.Table.ContainsKey(e.Type);
+        var isNew = await inbox.Store(e.Id, e.Type, e.Created, e.Customer, payload, isOurs ? InboxState.Pending : InboxState.Ignored, clock.Now());
+        if (!isOurs) return;
+        if (!isNew && await inbox.Find(e.Id) is { State: InboxState.Applied or InboxState.Ignored }) return;
+        try
+        {
+            await Apply(e);
+        }
+        catch (JournalUnavailableException)
+        {
+            // It is stored and pending: the retry applies it, so Stripe need not send it again.
+        }
+    }
+
+    /// <summary>Applies one stored event again.</summary>
+    /// <returns>What became of it; null when there is no such event, or its body is gone.</returns>
+    public async Task<InboxEvent?> Replay(string id)
+    {
+        if (await inbox.Find(id) is not { Payload: { } payload } || StripeEvent.Parse(payload) is not { } e) return null;
+        await Apply(e);
+        return await inbox.Find(id);
+    }
+
+    /// <summary>Applies what was stored and not applied, such as before a crash.</summary>
+    public async Task ApplyPending()
+    {
+        string? after = null;
+        while (true)
+        {
+            var page = await inbox.List(InboxState.Pending, after, 100);
+            foreach (var stored in page) await Replay(stored.Id);
+            if (page.Count < 100) return;
+            after = page[^1].Id;
+        }
+    }
+
+    /// <summary>Applies what waited for this organization to be opened, or for this customer to be linked.</summary>
+    public async Task Claim(string organization, string? customer)
+    {
+        foreach (var stored in await inbox.ListUnclaimed(organization, customer)) await Replay(stored.Id);
+    }
+
+    private async Task Apply(StripeEvent e)
+    {
+        var translation = StripeTranslation.Table[e.Type](e, new PriceBook(catalogs.Current, settings.PriceIds), clock.Now());
+        if (translation.Failure is { } failure)
+        {
+            await inbox.Mark(e.Id, InboxState.Failed, translation.Organization, failure);
+            return;
+        }
+        try
+        {
+            if (await TryApply(e, translation)) return;
+            await inbox.Mark(e.Id, InboxState.Unclaimed, translation.Organization, "Its organization is not known yet.");
+            // It may have been opened or linked between looking and marking; then nobody else would look again.
+            await TryApply(e, translation);
+        }
+        catch (Exception failed) when (failed is not (JournalUnavailableException or OperationCanceledException))
+        {
+            // One event that cannot be applied must not hold up those behind it.
+            await inbox.Mark(e.Id, InboxState.Failed, translation.Organization, $"It could not be applied: {failed.Message}");
+        }
+    }
+
+    /// <returns>False when the organization is not known.</returns>
+    private async Task<bool> TryApply(StripeEvent e, Translation translation)
+    {
+        var organization = translation.Organization ?? (e.Customer is { } customer ? await customers.Find(customer) : null);
+        if (organization is null || !Ids.IsOrganization(organization))
+        {
+            // An event that would change nothing waits for nobody.
+            if (translation.Commands.Count > 0 || translation.Organization is not null) return false;
+            await inbox.Mark(e.Id, InboxState.Ignored, null, "It changes nothing here.");
+            return true;
+        }
+        if (translation.Commands.Count == 0)
+        {
+            await inbox.Mark(e.Id, InboxState.Ignored, organization, "It changes nothing here.");
+            return true;
+        }
+
+        var results = await host.Organization(organization).ExecuteAll(translation.Commands, atomic: false);
+        if (results.Any(r => r.Rejection?.Kind == RejectionKind.OrganizationUnknown)) return false;
+        var refused = results.Select(r => r.Rejection).FirstOrDefault(r => r is not null);
+        await inbox.Mark(e.Id,
+            refused is null ? InboxState.Applied : refused.Kind == RejectionKind.OrganizationClosed ? InboxState.Ignored : InboxState.Failed,
+            organization, refused?.Message ?? Summary(results));
+
+        foreach (var link in translation.Commands.OfType<LinkCustomer>())
+        {
+            await customers.Link(link.Customer, organization);
+            foreach (var waiting in await inbox.ListUnclaimed(organization, link.Customer))
+                if (waiting.Id != e.Id) await Replay(waiting.Id);
+        }
+        return true;
+    }
+
+    private static string Summary(IReadOnlyList<CommandResult> results)
+    {
+        var versions = results.Where(r => !r.Replayed).SelectMany(r => r.Events).Select(x => x.Version).ToList();
+        return versions.Count == 0 ? "Its effect was recorded before." : $"Recorded as version {string.Join(", ", versions)}.";
+    }
+}

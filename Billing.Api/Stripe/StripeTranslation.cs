@@ -1,0 +1,180 @@
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.Json;
+using Billing.Ledger;
+using NodaTime;
+
+namespace Billing.Api.Stripe;
+
+/// <summary>An event as Stripe sends it, at API version 2026-07-29.dahlia.</summary>
+public sealed record StripeEvent(string Id, string Type, Instant Created, string? ApiVersion, JsonElement Object)
+{
+    public const string PinnedVersion = "2026-07-29.dahlia";
+
+    /// <returns>Null when the body is no event.</returns>
+    public static StripeEvent? Parse(ReadOnlyMemory<byte> body)
+    {
+        using var document = JsonDocument.Parse(body, new JsonDocumentOptions { MaxDepth = 64 });
+        var root = document.RootElement;
+        if (root.Text("object") != "event" || root.Text("id") is not { Length: > 0 and <= 255 } id || root.Text("type") is not { Length: > 0 and <= 255 } type) return null;
+        if (root.Time("created") is not { } created || root.Get("data")?.Get("object") is not { ValueKind: JsonValueKind.Object } data) return null;
+        return new StripeEvent(id, type, created, root.Text("api_version"), data.Clone());
+    }
+
+    /// <summary>The customer that it is about, if it says so.</summary>
+    public string? Customer => Object.Reference("customer");
+}
+
+/// <summary>What an event means to the ledger.</summary>
+/// <param name="Organization">As the event names it; null when it does not.</param>
+/// <param name="Commands">Empty when it changes nothing.</param>
+/// <param name="Failure">Why it cannot be understood.</param>
+public sealed record Translation(string? Organization, IReadOnlyList<Command> Commands, string? Failure = null);
+
+/// <summary>From Stripe's events to commands: one table of pure functions. Adding an event type is one line in it.</summary>
+public static class StripeTranslation
+{
+    public static readonly IReadOnlyDictionary<string, Func<StripeEvent, PriceBook, Instant, Translation>> Table =
+        new Dictionary<string, Func<StripeEvent, PriceBook, Instant, Translation>>
+        {
+            ["checkout.session.completed"] = (e, _, now) => CheckoutSession(e, now),
+            ["checkout.session.async_payment_succeeded"] = (e, _, now) => CheckoutSession(e, now),
+            ["customer.subscription.created"] = (e, prices, now) => Subscription(e, prices, now, SnapshotRank.Created),
+            ["customer.subscription.updated"] = (e, prices, now) => Subscription(e, prices, now, SnapshotRank.Updated),
+            ["customer.subscription.deleted"] = (e, prices, now) => Subscription(e, prices, now, SnapshotRank.Deleted),
+            ["invoice.paid"] = (e, _, now) => Invoice(e, now, paid: true),
+            ["invoice.payment_failed"] = (e, _, now) => Invoice(e, now, paid: false),
+            ["payment_intent.succeeded"] = (e, _, now) => PaymentIntent(e, now),
+        };
+
+    /// <summary>In subscription mode a session only links: the plan comes with customer.subscription.*.</summary>
+    private static Translation CheckoutSession(StripeEvent e, Instant now)
+    {
+        var session = e.Object;
+        var organization = session.Metadata("organization_id") ?? session.Text("client_reference_id");
+        var commands = Link(organization, e, now);
+        var isPaid = session.Text("payment_status") is "paid" or "no_payment_required";
+        if (session.Metadata("token_package") is { } package && session.Text("mode") == "payment" && isPaid)
+        {
+            // Nothing was due: then there is no payment to know it by.
+            var payment = session.Reference("payment_intent") is { } intent ? $"payment:{intent}" : $"session:{session.Text("id")}";
+            commands.Add(Purchase(package, payment, session.Number("amount_total") ?? 0, session.Text("currency"), e, now));
+        }
+        return new Translation(organization, commands);
+    }
+
+    /// <summary>Also comes for the payment of every invoice: only one with a token package in its own metadata is a purchase.</summary>
+    private static Translation PaymentIntent(StripeEvent e, Instant now)
+    {
+        var intent = e.Object;
+        var organization = intent.Metadata("organization_id");
+        var commands = Link(organization, e, now);
+        if (intent.Metadata("token_package") is { } package && intent.Text("status") == "succeeded")
+            commands.Add(Purchase(package, $"payment:{intent.Text("id")}", intent.Number("amount_received") ?? intent.Number("amount") ?? 0, intent.Text("currency"), e, now));
+        return new Translation(organization, commands);
+    }
+
+    private static Translation Subscription(StripeEvent e, PriceBook prices, Instant now, SnapshotRank rank)
+    {
+        var o = e.Object;
+        var organization = o.Metadata("organization_id");
+        if (o.Text("id") is not { } id) return Failed(organization, e, "The subscription has no id.");
+        if (!Spelling.TryParse<SubscriptionStatus>(o.Text("status") ?? "", out var status)) return Failed(organization, e, $"The status '{o.Text("status")}' is unknown.");
+        var items = o.Get("items")?.Get("data") is { ValueKind: JsonValueKind.Array } data ? data.EnumerateArray().ToList() : [];
+        var found = items.Select(i => prices.Find(i.Get("price")?.Text("id"), i.Get("price")?.Text("lookup_key"))).FirstOrDefault(p => p is not null);
+        if (found is not { } price)
+            return Failed(organization, e, $"No price of it is in the catalog or the environment: {string.Join(", ", items.Select(i => $"{i.Get("price")?.Text("id")} ({i.Get("price")?.Text("lookup_key")})"))}.");
+        // Since 2025-03-31 the period stands on the items.
+        var starts = items.Select(i => i.Time("current_period_start")).OfType<Instant>().ToList();
+        var ends = items.Select(i => i.Time("current_period_end")).OfType<Instant>().ToList();
+        if (starts.Count == 0 || ends.Count == 0 || o.Time("created") is not { } created) return Failed(organization, e, "Its items have no current period.");
+
+        var snapshot = new Subscription(
+            id, price.Plan, 0, status, price.Interval, created, starts.Min(), ends.Max(), o.Time("billing_cycle_anchor"), o.Time("trial_end"),
+            o.Get("cancel_at_period_end")?.ValueKind == JsonValueKind.True, o.Time("cancel_at"), o.Time("canceled_at"), o.Time("ended_at"), e.Customer,
+            new SnapshotOrder(e.Created, rank, e.Id));
+        var commandId = $"stripe:subscription:{id}:{e.Id}";
+        var commands = Link(organization, e, now);
+        commands.Add(new FollowSubscription(snapshot) { Id = commandId, ContentHash = HashOf(commandId), At = now });
+        return new Translation(organization, commands);
+    }
+
+    private static Translation Invoice(StripeEvent e, Instant now, bool paid)
+    {
+        var invoice = e.Object;
+        var details = invoice.Get("parent")?.Get("subscription_details");
+        var organization = invoice.Metadata("organization_id") ?? details?.Metadata("organization_id");
+        if (invoice.Text("id") is not { } id) return Failed(organization, e, "The invoice has no id.");
+        var attempt = (int)Math.Clamp(invoice.Number("attempt_count") ?? 0, 0, 1_000);
+        var commandId = paid ? $"stripe:invoice:{id}:paid" : $"stripe:invoice:{id}:failed:{attempt}";
+        var amount = (paid ? invoice.Number("amount_paid") : invoice.Number("amount_due")) ?? 0;
+        var commands = Link(organization, e, now);
+        commands.Add(new RecordPayment(id, details?.Reference("subscription"), paid, paid ? 0 : attempt, amount, invoice.Text("currency") ?? "usd", e.Created)
+        {
+            Id = commandId, ContentHash = HashOf(commandId), At = now,
+        });
+        return new Translation(organization, commands);
+    }
+
+    /// <summary>An event that names both tells whose customer this is.</summary>
+    private static List<Command> Link(string? organization, StripeEvent e, Instant now)
+    {
+        if (organization is null || e.Customer is not { } customer) return [];
+        var commandId = $"stripe:customer:{customer}";
+        return [new LinkCustomer(customer) { Id = commandId, ContentHash = HashOf(commandId), At = now }];
+    }
+
+    /// <summary>Known by the payment, so that every event about one payment is one purchase.</summary>
+    private static PurchaseTokens Purchase(string package, string payment, long amount, string? currency, StripeEvent e, Instant now) =>
+        new(package, payment[(payment.IndexOf(':') + 1)..], amount, currency ?? "usd", e.Created)
+        {
+            Id = $"stripe:{payment}", ContentHash = HashOf($"tokens:{payment}:{package}"), At = now,
+        };
+
+    private static Translation Failed(string? organization, StripeEvent e, string why) =>
+        new(organization, [], e.ApiVersion is { } version && !version.EndsWith(".dahlia", StringComparison.Ordinal)
+            ? $"{why} The event has API version {version}; create the webhook endpoint with {StripeEvent.PinnedVersion}." : why);
+
+    private static byte[] HashOf(string effect) => SHA256.HashData(Encoding.UTF8.GetBytes(effect));
+}
+
+/// <summary>Which plan a Stripe price is: by the environment, by a price id in any version of the catalog (the newest first), or by lookup key.</summary>
+public sealed class PriceBook(Catalogs catalogs, IReadOnlyDictionary<string, (string Plan, BillingInterval Interval)> fromEnvironment)
+{
+    public (string Plan, BillingInterval Interval)? Find(string? priceId, string? lookupKey)
+    {
+        if (priceId is not null && fromEnvironment.TryGetValue(priceId, out var named)
+            && catalogs.Current.Plans.FirstOrDefault(p => EnvironmentName(p.Id) == named.Plan) is { } plan) return (plan.Id, named.Interval);
+        foreach (var version in catalogs.All.Reverse())
+            foreach (var candidate in version.Plans)
+                foreach (var price in candidate.Prices)
+                    if ((priceId is not null && price.PriceId == priceId) || (lookupKey is not null && price.LookupKey == lookupKey)) return (candidate.Id, price.Interval);
+        return null;
+    }
+
+    private static string EnvironmentName(string plan) => plan.Replace('-', '_').ToUpperInvariant();
+}
+
+/// <summary>Lenient reading: what is absent, null or of another type reads as null; a reference is a string, an object, or a deleted object.</summary>
+internal static class StripeJson
+{
+    public static JsonElement? Get(this JsonElement json, string name) =>
+        json.ValueKind == JsonValueKind.Object && json.TryGetProperty(name, out var value) && value.ValueKind != JsonValueKind.Null ? value : null;
+
+    public static string? Text(this JsonElement json, string name) => json.Get(name) is { ValueKind: JsonValueKind.String } value ? value.GetString() : null;
+
+    public static long? Number(this JsonElement json, string name) =>
+        json.Get(name) is { ValueKind: JsonValueKind.Number } value && value.TryGetInt64(out var number) ? number : null;
+
+    public static Instant? Time(this JsonElement json, string name) =>
+        json.Number(name) is { } seconds and >= 0 and <= 253_402_300_000 ? Instant.FromUnixTimeSeconds(seconds) : null;
+
+    public static string? Reference(this JsonElement json, string name) => json.Get(name) switch
+    {
+        { ValueKind: JsonValueKind.String } id => id.GetString(),
+        { ValueKind: JsonValueKind.Object } expanded => expanded.Text("id"),
+        _ => null,
+    };
+
+    public static string? Metadata(this JsonElement json, string name) => json.Get("metadata")?.Text(name) is { Length: > 0 } value ? value : null;
+}

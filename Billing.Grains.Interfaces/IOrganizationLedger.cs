@@ -1,0 +1,76 @@
+using Billing.Ledger;
+using NodaTime;
+
+namespace Billing.Grains;
+
+/// <summary>
+/// One organization, as callers may speak to it. The same contract stands before every engine: an actor inside the
+/// process, or a grain in a cluster. Reads answer from memory and never wait behind a command.
+/// </summary>
+public interface IOrganizationLedger
+{
+    /// <summary>Decides the command and answers when its effect is durable.</summary>
+    /// <exception cref="JournalUnavailableException">Nothing is known to be recorded; the same command id finds the truth later.</exception>
+    ValueTask<CommandResult> Execute(Command command);
+
+    /// <summary>Decides several commands in order, as one append.</summary>
+    /// <param name="commands">At least one.</param>
+    /// <param name="atomic">All of them are recorded, or none: the first rejection stands for all.</param>
+    /// <returns>One result for each command, in the same order.</returns>
+    /// <exception cref="JournalUnavailableException">As with <see cref="Execute"/>.</exception>
+    ValueTask<IReadOnlyList<CommandResult>> ExecuteAll(IReadOnlyList<Command> commands, bool atomic);
+
+    /// <summary>May the organization use this much of this feature now? Counts against nothing.</summary>
+    /// <param name="feature">A feature id of the catalog.</param>
+    /// <param name="quantity">In whole units; null is one.</param>
+    /// <param name="now">The time to answer for.</param>
+    ValueTask<CheckResult> Check(string feature, decimal? quantity, Instant now);
+
+    /// <summary>As <see cref="Check"/>, with the steps by which the answer came about.</summary>
+    ValueTask<ExplainResult> Explain(string feature, decimal? quantity, Instant now);
+
+    /// <summary>Every feature of the catalog, each for one unit. Null when there is no such organization.</summary>
+    ValueTask<IReadOnlyList<EntitlementView>?> Entitlements(Instant now);
+
+    /// <summary>Null when there is no such organization.</summary>
+    ValueTask<OrganizationView?> Read(Instant now);
+
+    /// <summary>Use in the running billing period. Null when there is no such organization.</summary>
+    ValueTask<UsageView?> Usage(Instant now);
+
+    /// <summary>Token balance and grants. Null when there is no such organization.</summary>
+    ValueTask<TokensView?> Tokens(Instant now);
+
+    /// <summary>The plan in force, the subscription behind it and its payments. Null when there is no such organization.</summary>
+    ValueTask<SubscriptionView?> Subscription(Instant now);
+}
+
+/// <summary>Where organizations are found, whichever engine runs them.</summary>
+public interface ILedgerHost
+{
+    /// <summary>The organization with this id, opened or not.</summary>
+    IOrganizationLedger Organization(string id);
+}
+
+/// <summary>What became of a command.</summary>
+/// <param name="Events">What it recorded: now, or when it was first sent. Empty when it was rejected or changed nothing.</param>
+/// <param name="Replayed">The command had been recorded before; nothing was written now.</param>
+/// <param name="Rejection">Why it was refused, or null.</param>
+/// <param name="Entitlement">For commands about a feature: its entitlement as it is now.</param>
+public sealed record CommandResult(IReadOnlyList<LedgerEvent> Events, bool Replayed, Rejection? Rejection, EntitlementView? Entitlement = null);
+
+/// <summary>Either an answer or why there is none.</summary>
+public readonly record struct CheckResult(EntitlementView? Entitlement, Rejection? Rejection);
+
+/// <summary>Either an explanation or why there is none.</summary>
+public readonly record struct ExplainResult(ExplanationView? Explanation, Rejection? Rejection);
+
+/// <summary>The journal cannot be reached, or did not say whether it wrote. Retry with the same command id.</summary>
+public sealed class JournalUnavailableException : Exception
+{
+    public JournalUnavailableException() : base("The journal cannot be reached.") { }
+
+    public JournalUnavailableException(string message) : base(message) { }
+
+    public JournalUnavailableException(string message, Exception inner) : base(message, inner) { }
+}

@@ -1,0 +1,126 @@
+using System.Collections.Immutable;
+using System.Globalization;
+using Billing.Ledger;
+using NodaTime;
+
+namespace Billing.Grains;
+
+/// <summary>The views, each one pure function of (state, catalogs, now). Every engine answers with these.</summary>
+public static class Reading
+{
+    public static CheckResult Check(State state, Catalogs catalogs, string featureId, decimal? quantity, Instant clock)
+    {
+        if (Ask(state, catalogs, featureId, quantity, out var feature, out var units) is { } rejection) return new CheckResult(null, rejection);
+        return new CheckResult(EntitlementView.Of(Entitlements.Evaluate(state, catalogs, feature!, units, state.Now(clock))), null);
+    }
+
+    public static ExplainResult Explain(State state, Catalogs catalogs, string featureId, decimal? quantity, Instant clock)
+    {
+        if (Ask(state, catalogs, featureId, quantity, out var feature, out var units) is { } rejection) return new ExplainResult(null, rejection);
+        var why = new Explanation();
+        var entitlement = Entitlements.Evaluate(state, catalogs, feature!, units, state.Now(clock), why: why);
+        StepView[] steps = [.. why.Steps.Select(s => new StepView(s.Rule, s.Outcome, s.Numbers.ToDictionary(n => n.Key, n => Text(n.Value)), s.Events))];
+        return new ExplainResult(new ExplanationView(EntitlementView.Of(entitlement), state.Version, state.Now(clock), steps), null);
+    }
+
+    /// <summary>For an entitlement after a command: one unit of the feature.</summary>
+    public static EntitlementView? Entitlement(State state, Catalogs catalogs, string featureId, Instant clock) =>
+        catalogs.Feature(featureId) is { } feature ? EntitlementView.Of(Entitlements.Evaluate(state, catalogs, feature, null, state.Now(clock))) : null;
+
+    public static EntitlementView[] All(State state, Catalogs catalogs, Instant clock) =>
+        [.. catalogs.Current.Features.Select(f => EntitlementView.Of(Entitlements.Evaluate(state, catalogs, f, null, state.Now(clock))))];
+
+    public static OrganizationView Organization(State state, Catalogs catalogs, Instant clock)
+    {
+        var force = Subscriptions.InForce(state, catalogs, state.Now(clock));
+        return new OrganizationView(state.Organization, force.Plan?.Id, Status(force), state.Account.Zone.Id, state.Account.Test,
+            state.Account.OpenedAt!.Value, state.Account.ClosedAt, state.Version);
+    }
+
+    public static UsageView Usage(State state, Catalogs catalogs, Instant clock)
+    {
+        var now = state.Now(clock);
+        var force = Subscriptions.InForce(state, catalogs, now);
+        var period = state.Subscriptions.Cycle.Period(now);
+        UsageLineView[] lines = [.. catalogs.Current.Features.Where(f => f.Meter is not null).Select(f => Line(state, catalogs, force, f, now))];
+        return new UsageView(new PeriodView(period.Start, period.End), force.Plan?.Id, lines, new Money(lines.Sum(l => l.Charge.Amount), catalogs.Current.Currency));
+    }
+
+    public static TokensView Tokens(State state, Instant clock) => new(
+        Ledger.Tokens.Balance(state, state.Now(clock)), state.Grants.Sum(g => g.Debt),
+        [.. state.Grants.Select(g => new GrantView(g.Id, Spelling.Of(g.Kind), g.Priority, g.GrantedAt, g.ExpiresAt, g.Granted, g.Consumed, g.Held, g.Expired,
+            g.Revoked, g.Remaining, g.Debt, g.Package, g.Payment, g.Currency is null ? null : new Money(g.Amount, g.Currency)))]);
+
+    public static SubscriptionView Subscription(State state, Catalogs catalogs, Instant clock)
+    {
+        var now = state.Now(clock);
+        var force = Subscriptions.InForce(state, catalogs, now);
+        var own = force.Subscription;
+        var period = state.Subscriptions.Cycle.Period(now);
+        return new SubscriptionView(force.Plan?.Id, force.CatalogVersion, Status(force), Spelling.Of(force.Source), own?.Id, own?.Plan,
+            own is null ? null : Spelling.Of(own.Interval), new PeriodView(period.Start, period.End), own?.TrialEnd, own?.CancelAtPeriodEnd ?? false,
+            own?.CancelAt, own?.CanceledAt, own?.EndedAt, force.GraceUntil,
+            [.. state.Subscriptions.Payments.Select(p => new PaymentView(p.Invoice, p.Paid ? "paid" : "failed", new Money(p.Amount, p.Currency),
+                p.FailedAttempts, p.FirstFailedAt, p.PaidAt))]);
+    }
+
+    private static Rejection? Ask(State state, Catalogs catalogs, string featureId, decimal? quantity, out Feature? feature, out long? units)
+    {
+        units = null;
+        feature = catalogs.Feature(featureId);
+        if (!state.IsOpened) return Rejections.OrganizationUnknown(state.Organization);
+        if (feature is null) return Rejections.FeatureUnknown(featureId);
+        if (quantity is not { } asked || feature.Meter is not { } meter) return null;
+        if (asked <= 0) return Rejections.QuantityNotPositive("quantity");
+        var rejection = Quantity.TryUnits(asked, meter.Decimals, meter.Unit, out var exact);
+        units = exact;
+        return rejection;
+    }
+
+    private static string Status(PlanInForce force) => force.Source == PlanSource.Operator
+        ? Spelling.Of(SubscriptionStatus.Active)
+        : Spelling.Of(force.Subscription?.Status ?? SubscriptionStatus.None);
+
+    private static UsageLineView Line(State state, Catalogs catalogs, PlanInForce force, Feature feature, Instant now)
+    {
+        var decimals = feature.Meter!.Decimals;
+        var currency = catalogs.Current.Currency;
+        var given = force.Plan?.Features.GetValueOrDefault(feature.Id);
+        var entitlement = Entitlements.Evaluate(state, catalogs, feature, null, now);
+        var use = state.Use(feature.Id);
+        var inPeriod = use?.Running(Window.Period, now);
+        var isGauge = feature.Meter.Aggregation == Aggregation.Gauge;
+        var gauge = use?.Gauge;
+        var peak = gauge is null ? 0 : now < gauge.PeakUntil ? gauge.Peak : gauge.Value;
+        var pastPeak = given is { PricesOverage: true, Allowance: { } allowance } ? Math.Max(0, peak - allowance) : 0;
+        var quantity = isGauge ? gauge?.Value ?? 0 : inPeriod?.Used ?? 0;
+        var price = given?.UnitPrice;
+        var charge = isGauge
+            ? Pricing.Line(pastPeak, decimals, price ?? 0, currency)
+            // One line of the invoice, rounded once, whatever prices its parts were recorded at.
+            : Pricing.Round((inPeriod?.Priced ?? []).Sum(p => Pricing.Exact(p.Units, decimals, p.UnitPrice, currency)));
+        return new UsageLineView(feature.Id, feature.Name, feature.Meter.Unit, Quantity.ToDecimal(quantity, decimals),
+            entitlement.Limit is { } limit ? Quantity.ToDecimal(limit, decimals) : null,
+            entitlement.Remaining is { } remaining ? Quantity.ToDecimal(remaining, decimals) : null,
+            entitlement.ResetsAt,
+            isGauge
+                ? CoverageView.Of(quantity - entitlement.Overage, 0, entitlement.Overage, decimals)
+                : CoverageView.Of(inPeriod?.Allowance ?? 0, inPeriod?.ByTokens ?? 0, inPeriod?.Overage ?? 0, decimals),
+            price?.ToString(CultureInfo.InvariantCulture),
+            price is { } each ? new Money(Pricing.Line(isGauge ? peak : quantity, decimals, each, currency), currency) : null,
+            new Money(charge, currency),
+            [.. (use?.Counters ?? []).Where(c => now < c.End).OrderBy(c => c.Window).Select(c =>
+                new WindowView(Spelling.Of(c.Window), Quantity.ToDecimal(c.Used, decimals), c.Start, c.End == Bounds.Never ? null : c.End))])
+        {
+            Peak = isGauge ? Quantity.ToDecimal(peak, decimals) : null,
+        };
+    }
+
+    private static string? Text(object? value) => value switch
+    {
+        null => null,
+        Instant at => at.ToString("uuuu'-'MM'-'dd'T'HH':'mm':'ss;FFFFFF'Z'", CultureInfo.InvariantCulture),
+        IFormattable number => number.ToString(null, CultureInfo.InvariantCulture),
+        _ => value.ToString(),
+    };
+}

@@ -1,0 +1,189 @@
+using System.Text.Json.Serialization;
+using Billing.Ledger;
+using NodaTime;
+
+namespace Billing.Grains;
+
+// What callers read. These records are the JSON bodies of the API (in snake_case), so that there is one shape for one thing.
+// Quantities are whole units with the meter's decimals; amounts are minor units; times are UTC.
+
+/// <summary>The answer for one feature now.</summary>
+/// <param name="Feature">The feature's id.</param>
+/// <param name="HasAccess">Whether the quantity asked for (one unit, if none was named) would be recorded.</param>
+/// <param name="Value">Static features: the plan's value.</param>
+/// <param name="Limit">The allowance in the running window, or a gauge's limit; null is unlimited.</param>
+/// <param name="Used">Used in the running window; a gauge's value.</param>
+/// <param name="Held">Reserved by holds in the running window.</param>
+/// <param name="Remaining">Left of the limit; null is unlimited.</param>
+/// <param name="Tokens">Tokens that this feature may burn.</param>
+/// <param name="Overage">Use in the running window past the allowance that no token covered.</param>
+/// <param name="Window">hour, day, month, period or lifetime; null for gauges and features that are not metered.</param>
+/// <param name="ResetsAt">When the window turns; null when it never does.</param>
+/// <param name="Warnings">The highest threshold, in per cent of the limit, that is reached.</param>
+/// <param name="Denial">Why there is no access, and the way out.</param>
+public sealed record EntitlementView(
+    string Feature,
+    bool HasAccess,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Value,
+    decimal? Limit,
+    decimal Used,
+    decimal Held,
+    decimal? Remaining,
+    long Tokens,
+    decimal Overage,
+    string? Window,
+    Instant? ResetsAt,
+    int[] Warnings,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] DenialView? Denial)
+{
+    private static readonly int[] NoWarnings = [];
+    private static readonly Dictionary<int, int[]> OneWarning = new() { [80] = [80], [95] = [95], [100] = [100] };
+
+    public static EntitlementView Of(Entitlement e) => new(
+        e.Feature.Id, e.HasAccess, e.Value,
+        e.Limit is { } limit ? Quantity.ToDecimal(limit, e.Decimals) : null,
+        Quantity.ToDecimal(e.Used, e.Decimals),
+        Quantity.ToDecimal(e.Held, e.Decimals),
+        e.Remaining is { } remaining ? Quantity.ToDecimal(remaining, e.Decimals) : null,
+        e.Tokens,
+        Quantity.ToDecimal(e.Overage, e.Decimals),
+        e.Window is { } window ? Spelling.Of(window) : null,
+        e.ResetsAt,
+        e.Warning == 0 ? NoWarnings : OneWarning[e.Warning],
+        e.Denial is { } denial ? DenialView.Of(denial) : null);
+}
+
+/// <summary>An answer of "no".</summary>
+/// <param name="Id">Enough to have the answer explained again later. Signed where it leaves the service.</param>
+/// <param name="Code">quota_exceeded, rate_limited, feature_not_in_plan, subscription_inactive, invite_only or organization_closed.</param>
+/// <param name="Status">The HTTP status that a refused consume has.</param>
+/// <param name="Message">A sentence that can be shown to a person.</param>
+/// <param name="UpgradeTo">Plans that would give more.</param>
+/// <param name="TokenPackages">Token packages that would help.</param>
+/// <param name="ResetsAt">When waiting helps.</param>
+public sealed record DenialView(
+    string? Id, string Code, int Status, string Message, string Feature, decimal Requested, decimal? Remaining,
+    IReadOnlyList<string> UpgradeTo, IReadOnlyList<string> TokenPackages, Instant? ResetsAt)
+{
+    /// <summary>The version of the state that was asked, and when: what the id is made of.</summary>
+    [JsonIgnore] public long Version { get; init; }
+
+    /// <summary>When it was asked.</summary>
+    [JsonIgnore] public Instant At { get; init; }
+
+    public static DenialView Of(Denial d)
+    {
+        var decimals = d.Feature.Meter?.Decimals ?? 0;
+        return new DenialView(null, d.Code, d.Status, d.Message, d.Feature.Id, Quantity.ToDecimal(d.Requested, decimals),
+            d.Remaining is { } remaining ? Quantity.ToDecimal(remaining, decimals) : null, d.UpgradeTo, d.TokenPackages, d.ResetsAt)
+        {
+            Version = d.Version,
+            At = d.At,
+        };
+    }
+}
+
+/// <summary>An entitlement with the steps by which it came about.</summary>
+/// <param name="Version">The version of the state that was asked.</param>
+public sealed record ExplanationView(EntitlementView Entitlement, long Version, Instant At, IReadOnlyList<StepView> Steps);
+
+/// <summary>One rule with its outcome, the numbers it looked at (smallest units), and the versions of the events that they come from.</summary>
+public sealed record StepView(string Rule, string Outcome, IReadOnlyDictionary<string, string?> Numbers, IReadOnlyList<long> Events);
+
+/// <param name="Plan">The plan in force; null when nothing is.</param>
+/// <param name="Status">The subscription's status in Stripe's spelling; <c>none</c> without one.</param>
+/// <param name="Version">The version of its last event.</param>
+public sealed record OrganizationView(
+    string Id, string? Plan, string Status, string TimeZone, bool Test, Instant OpenedAt, Instant? ClosedAt, long Version);
+
+/// <summary>One recorded use.</summary>
+/// <param name="Id"><c>ur_</c> and the version of its event.</param>
+/// <param name="Quantity">Gauges: the change.</param>
+/// <param name="Charge">What its overage comes to, rounded by itself; the invoice rounds once for each line.</param>
+public sealed record UsageRecordView(
+    string Id, long Version, string Feature, decimal Quantity, Instant Timestamp, CoverageView Covered, Money Charge)
+{
+    /// <summary>Gauges: the value after it.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public decimal? Value { get; init; }
+
+    /// <summary>Recorded past a limit because it had happened already.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)] public bool OverLimit { get; init; }
+
+    /// <summary>The tokens burned, by grant.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public GrantUse[]? Grants { get; init; }
+
+    /// <summary>What the caller sent along.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public IReadOnlyDictionary<string, string>? Metadata { get; init; }
+
+    /// <summary>The feature's entitlement as it is now, in the answer to a consume.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public EntitlementView? Entitlement { get; init; }
+
+    public static UsageRecordView Of(UsageRecorded e, Catalogs catalogs)
+    {
+        var decimals = catalogs.Feature(e.Feature)?.Meter?.Decimals ?? 0;
+        var currency = catalogs.Current.Currency;
+        var charge = e.UnitPrice is { } price ? Pricing.Line(e.Overage, decimals, price, currency) : 0;
+        return new UsageRecordView(Ids.UsageRecord(e.Version), e.Version, e.Feature, Ledger.Quantity.ToDecimal(e.Quantity, decimals), e.EffectiveAt,
+            CoverageView.Of(e.Allowance, e.ByTokens, e.Overage, decimals), new Money(charge, currency))
+        {
+            Value = e.Gauge is { } value ? Ledger.Quantity.ToDecimal(value, decimals) : null,
+            OverLimit = e.OverLimit,
+            Grants = e.Grants,
+            Metadata = e.Metadata,
+        };
+    }
+}
+
+/// <summary>What covered a quantity, in units of the meter: the three add up to it.</summary>
+public sealed record CoverageView(decimal Allowance, decimal Tokens, decimal Overage)
+{
+    public static CoverageView Of(long allowance, long tokens, long overage, int decimals) => new(
+        Quantity.ToDecimal(allowance, decimals), Quantity.ToDecimal(tokens, decimals), Quantity.ToDecimal(overage, decimals));
+}
+
+/// <summary>Use in the running billing period, of every metered feature.</summary>
+/// <param name="Charge">What is owed for usage so far: the lines' charges.</param>
+public sealed record UsageView(PeriodView Period, string? Plan, IReadOnlyList<UsageLineView> Usage, Money Charge);
+
+public sealed record PeriodView(Instant Start, Instant End);
+
+/// <param name="Quantity">Used in the billing period; a gauge's value now.</param>
+/// <param name="UnitPrice">Major units for one whole unit, as text; null where the catalog has none.</param>
+/// <param name="ListCost">Quantity (of a gauge: its peak) × unit price, whoever pays.</param>
+/// <param name="Charge">What is owed for it.</param>
+/// <param name="Windows">What was used in each running window.</param>
+public sealed record UsageLineView(
+    string Feature, string Name, string Unit, decimal Quantity, decimal? Limit, decimal? Remaining, Instant? ResetsAt, CoverageView Covered,
+    string? UnitPrice, Money? ListCost, Money Charge, IReadOnlyList<WindowView> Windows)
+{
+    /// <summary>Gauges: the greatest value in the period, which is what is billed.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public decimal? Peak { get; init; }
+}
+
+public sealed record WindowView(string Window, decimal Used, Instant Start, Instant? End);
+
+/// <param name="Balance">What can be burned now.</param>
+/// <param name="Debt">Burned tokens whose money went back. Shown; never taken from other grants by itself.</param>
+public sealed record TokensView(long Balance, long Debt, IReadOnlyList<GrantView> Grants);
+
+/// <summary>One grant. Its books: granted = consumed + held + expired + revoked + remaining.</summary>
+/// <param name="Kind">purchased, granted or promotional.</param>
+/// <param name="Paid">Purchases: what was paid.</param>
+public sealed record GrantView(
+    string Id, string Kind, int Priority, Instant GrantedAt, Instant? ExpiresAt, long Granted, long Consumed, long Held, long Expired, long Revoked,
+    long Remaining, long Debt, string? Package, string? Payment, Money? Paid);
+
+/// <summary>The plan in force, the subscription behind it and its payments.</summary>
+/// <param name="Id">The subscription's id at Stripe; null without one.</param>
+/// <param name="Status">Stripe's spelling; <c>active</c> for a plan that an operator set; <c>none</c> without a subscription.</param>
+/// <param name="Source">fallback, operator, subscription or none: where the plan in force comes from.</param>
+/// <param name="SubscribedPlan">The plan of the subscription, which is not in force when it gives no access.</param>
+/// <param name="GraceUntil">Past due: until when there is still access.</param>
+public sealed record SubscriptionView(
+    string? Plan, int CatalogVersion, string Status, string Source, string? Id, string? SubscribedPlan, string? Interval, PeriodView Period,
+    Instant? TrialEnd, bool CancelAtPeriodEnd, Instant? CancelAt, Instant? CanceledAt, Instant? EndedAt, Instant? GraceUntil,
+    IReadOnlyList<PaymentView> Payments);
+
+/// <param name="Status">paid or failed.</param>
+public sealed record PaymentView(
+    string Invoice, string Status, Money Amount, int FailedAttempts, Instant? FirstFailedAt, Instant? PaidAt);

@@ -1,0 +1,105 @@
+using System.Collections.Frozen;
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using System.Text.Json.Serialization;
+using System.Text.Json.Serialization.Metadata;
+using Billing.Ledger;
+
+namespace Billing.Grains.Journal;
+
+/// <summary>How one event is stored. Names and schema versions are for ever: renaming a class changes nothing in the journal.</summary>
+/// <param name="Upcasters">How a body of schema n becomes one of n + 1, for every n below the current one.</param>
+public sealed record EventType(string Name, int Schema, Type Type, JsonTypeInfo Json, IReadOnlyDictionary<int, Func<JsonObject, JsonObject>>? Upcasters = null);
+
+/// <summary>Between ledger events and their stored form.</summary>
+public sealed class EventCodec
+{
+    private static readonly EventJson Json = new(new JsonSerializerOptions(EventJson.Default.Options) { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping });
+
+    /// <summary>THE TABLE: every event's stored name and schema version. A golden file for each stays in Billing.Tests/Journal/golden.</summary>
+    public static readonly IReadOnlyList<EventType> Table =
+    [
+        new("organization-opened", 1, typeof(OrganizationOpened), Json.OrganizationOpened),
+        new("organization-closed", 1, typeof(OrganizationClosed), Json.OrganizationClosed),
+        new("customer-linked", 1, typeof(CustomerLinked), Json.CustomerLinked),
+        new("invitation-given", 1, typeof(InvitationGiven), Json.InvitationGiven),
+        new("subscription-changed", 1, typeof(SubscriptionChanged), Json.SubscriptionChanged),
+        new("payment-recorded", 1, typeof(PaymentRecorded), Json.PaymentRecorded),
+        new("usage-recorded", 1, typeof(UsageRecorded), Json.UsageRecorded),
+        new("quota-reset", 1, typeof(QuotaReset), Json.QuotaReset),
+        new("tokens-purchased", 1, typeof(TokensPurchased), Json.TokensPurchased),
+        new("tokens-granted", 1, typeof(TokensGranted), Json.TokensGranted),
+        new("tokens-revoked", 1, typeof(TokensRevoked), Json.TokensRevoked),
+        new("tokens-expired", 1, typeof(TokensExpired), Json.TokensExpired),
+    ];
+
+    public static readonly EventCodec Default = new(Table);
+
+    private readonly FrozenDictionary<string, EventType> byName;
+    private readonly FrozenDictionary<Type, EventType> byType;
+
+    public EventCodec(IReadOnlyList<EventType> table)
+    {
+        byName = table.ToFrozenDictionary(t => t.Name);
+        byType = table.ToFrozenDictionary(t => t.Type);
+    }
+
+    /// <summary>The event as it will be stored behind an event with <paramref name="previousHash"/>.</summary>
+    public StoredEvent Encode(string organization, LedgerEvent e, string? commandId, byte[]? contentHash, byte[] previousHash)
+    {
+        var type = byType[e.GetType()];
+        var body = JsonSerializer.SerializeToUtf8Bytes(e, type.Json);
+        var stored = new StoredEvent(organization, e.Version, type.Name, type.Schema, e.EffectiveAt, e.RecordedAt, commandId, contentHash, body, []);
+        return stored with { Hash = stored.ComputeHash(previousHash) };
+    }
+
+    /// <exception cref="UnknownEventException">The journal was written by a newer build.</exception>
+    public LedgerEvent Decode(StoredEvent stored)
+    {
+        if (!byName.TryGetValue(stored.Type, out var type) || stored.Schema > type.Schema) throw new UnknownEventException(stored);
+        var decoded = stored.Schema == type.Schema
+            ? JsonSerializer.Deserialize(stored.Body, type.Json)
+            : Upcast(stored, type).Deserialize(type.Json);
+        return (LedgerEvent)decoded! with { Version = stored.Version, EffectiveAt = stored.EffectiveAt, RecordedAt = stored.RecordedAt };
+    }
+
+    private static JsonObject Upcast(StoredEvent stored, EventType type)
+    {
+        var body = JsonNode.Parse(stored.Body)!.AsObject();
+        for (var schema = stored.Schema; schema < type.Schema; schema++)
+        {
+            if (type.Upcasters?.GetValueOrDefault(schema) is not { } upcast) throw new UnknownEventException(stored);
+            body = upcast(body);
+        }
+        return body;
+    }
+}
+
+/// <summary>An event that this build cannot read. Loading the organization stops, because skipping a fact would falsify every number after it.</summary>
+public sealed class UnknownEventException(StoredEvent stored) : Exception(
+    $"Event {stored.Version} of organization '{stored.Organization}' is of type '{stored.Type}' schema {stored.Schema}, which this build does not know. "
+    + "It was written by a newer version of the service: run that one.");
+
+/// <summary>The bodies' JSON: snake_case, nulls left out, times RFC 3339, enums in snake_case.</summary>
+[JsonSourceGenerationOptions(
+    PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower,
+    DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
+    Converters =
+    [
+        typeof(InstantJson), typeof(SpelledEnum<Window>), typeof(SpelledEnum<GrantKind>), typeof(SpelledEnum<SubscriptionStatus>),
+        typeof(SpelledEnum<BillingInterval>), typeof(SpelledEnum<SnapshotRank>),
+    ])]
+[JsonSerializable(typeof(OrganizationOpened))]
+[JsonSerializable(typeof(OrganizationClosed))]
+[JsonSerializable(typeof(CustomerLinked))]
+[JsonSerializable(typeof(InvitationGiven))]
+[JsonSerializable(typeof(SubscriptionChanged))]
+[JsonSerializable(typeof(PaymentRecorded))]
+[JsonSerializable(typeof(UsageRecorded))]
+[JsonSerializable(typeof(QuotaReset))]
+[JsonSerializable(typeof(TokensPurchased))]
+[JsonSerializable(typeof(TokensGranted))]
+[JsonSerializable(typeof(TokensRevoked))]
+[JsonSerializable(typeof(TokensExpired))]
+internal sealed partial class EventJson : JsonSerializerContext;

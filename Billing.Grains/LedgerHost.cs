@@ -1,0 +1,170 @@
+using System.Collections.Concurrent;
+using Billing.Grains.Journal;
+using Billing.Ledger;
+using NodaTime;
+
+namespace Billing.Grains;
+
+/// <summary>The embedded engine: every organization's actor inside this process, activated on first use and evicted when idle.</summary>
+public sealed class LedgerHost : ILedgerHost, IAsyncDisposable
+{
+    private sealed class Resident(LedgerSession session)
+    {
+        public readonly LedgerSession Session = session;
+        public long LastUsed;
+    }
+
+    private readonly ConcurrentDictionary<string, Resident> residents = new(StringComparer.Ordinal);
+    private readonly IJournal journal;
+    private readonly JournalWriter writer;
+    private readonly Func<Catalogs> catalogs;
+    private readonly long maxResidentBytes;
+    private volatile bool stopping;
+    private int uses;
+
+    /// <param name="catalogs">The catalogs as they are now; asked for each batch and each check.</param>
+    /// <param name="maxResidentBytes">About how much memory resident organizations may take before idle ones are evicted.</param>
+    public LedgerHost(IJournal journal, Func<Catalogs> catalogs, long maxResidentBytes)
+    {
+        this.journal = journal;
+        this.catalogs = catalogs;
+        this.maxResidentBytes = maxResidentBytes;
+        writer = new JournalWriter(journal);
+    }
+
+    public int ResidentCount => residents.Count;
+
+    public IOrganizationLedger Organization(string id) => new InProcessOrganization(this, id);
+
+    /// <summary>Evicts the longest unused organizations until the rest fit. What is busy stays.</summary>
+    /// <returns>How many were evicted.</returns>
+    public int Evict(long? maxBytes = null)
+    {
+        var limit = maxBytes ?? maxResidentBytes;
+        var all = residents.Select(r => (r.Key, r.Value, r.Value.LastUsed, Bytes: r.Value.Session.ApproximateBytes)).OrderBy(r => r.LastUsed).ToList();
+        var total = all.Sum(r => r.Bytes);
+        var evicted = 0;
+        foreach (var (id, resident, _, bytes) in all)
+        {
+            if (total <= limit) break;
+            if (!resident.Session.TryRetire()) continue;
+            residents.TryRemove(new KeyValuePair<string, Resident>(id, resident));
+            total -= bytes;
+            evicted++;
+        }
+        return evicted;
+    }
+
+    /// <summary>Takes nothing new, and lets everything that was taken be written and answered.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        stopping = true;
+        foreach (var resident in residents.Values)
+            while (!resident.Session.TryRetire()) await Task.Yield();
+        await writer.DisposeAsync();
+    }
+
+    private LedgerSession Session(string id)
+    {
+        if (stopping) throw new JournalUnavailableException("The service is shutting down.");
+        if (!residents.TryGetValue(id, out var resident))
+        {
+            resident = residents.GetOrAdd(id, static (id, host) => new Resident(new LedgerSession(id, host.journal, host.writer, host.catalogs)), this);
+            // Looked at now and then rather than on every activation: it walks over all residents.
+            if (Interlocked.Increment(ref uses) % 1_024 == 0) Evict();
+        }
+        Volatile.Write(ref resident.LastUsed, Environment.TickCount64);
+        return resident.Session;
+    }
+
+    private void Forget(string id, LedgerSession session)
+    {
+        if (residents.TryGetValue(id, out var resident) && resident.Session == session)
+            residents.TryRemove(new KeyValuePair<string, Resident>(id, resident));
+    }
+
+    /// <summary>The contract over a session of this process.</summary>
+    private sealed class InProcessOrganization(LedgerHost host, string id) : IOrganizationLedger
+    {
+        public async ValueTask<CommandResult> Execute(Command command)
+        {
+            var results = await ExecuteAll([command], atomic: false);
+            return results[0];
+        }
+
+        public async ValueTask<IReadOnlyList<CommandResult>> ExecuteAll(IReadOnlyList<Command> commands, bool atomic)
+        {
+            while (true)
+            {
+                var session = host.Session(id);
+                if (session.Execute(commands, atomic) is not { } executing)
+                {
+                    // It was evicted between finding and asking it.
+                    host.Forget(id, session);
+                    continue;
+                }
+                var results = await executing;
+                if (session.Published is not { } state) return results;
+                if (state.Version == 0) Drop(session);
+                for (var i = 0; i < results.Length; i++)
+                    if (FeatureOf(commands[i]) is { } feature && results[i].Rejection is null)
+                        results[i] = results[i] with { Entitlement = Reading.Entitlement(state, host.catalogs(), feature, commands[i].At) };
+                return results;
+            }
+        }
+
+        public ValueTask<CheckResult> Check(string feature, decimal? quantity, Instant now) =>
+            With(state => Reading.Check(state, host.catalogs(), feature, quantity, now));
+
+        public ValueTask<ExplainResult> Explain(string feature, decimal? quantity, Instant now) =>
+            With(state => Reading.Explain(state, host.catalogs(), feature, quantity, now));
+
+        public ValueTask<IReadOnlyList<EntitlementView>?> Entitlements(Instant now) =>
+            With<IReadOnlyList<EntitlementView>?>(state => state.IsOpened ? Reading.All(state, host.catalogs(), now) : null);
+
+        public ValueTask<OrganizationView?> Read(Instant now) => With(state => state.IsOpened ? Reading.Organization(state, host.catalogs(), now) : null);
+
+        public ValueTask<UsageView?> Usage(Instant now) => With(state => state.IsOpened ? Reading.Usage(state, host.catalogs(), now) : null);
+
+        public ValueTask<TokensView?> Tokens(Instant now) => With(state => state.IsOpened ? Reading.Tokens(state, now) : null);
+
+        public ValueTask<SubscriptionView?> Subscription(Instant now) =>
+            With(state => state.IsOpened ? Reading.Subscription(state, host.catalogs(), now) : null);
+
+        /// <summary>Resident: answered here and now. Otherwise loaded first.</summary>
+        private ValueTask<T> With<T>(Func<State, T> read)
+        {
+            var session = host.Session(id);
+            return session.Published is { } state ? new(Answer(session, state, read)) : Loaded();
+
+            async ValueTask<T> Loaded()
+            {
+                while (true)
+                {
+                    var session = host.Session(id);
+                    if (await session.Current() is { } state) return Answer(session, state, read);
+                    host.Forget(id, session);
+                }
+            }
+        }
+
+        private T Answer<T>(LedgerSession session, State state, Func<State, T> read)
+        {
+            if (state.Version == 0) Drop(session);
+            return read(state);
+        }
+
+        /// <summary>What does not exist is not kept, or anybody could fill the memory by asking for names.</summary>
+        private void Drop(LedgerSession session)
+        {
+            if (session.TryRetire()) host.Forget(id, session);
+        }
+
+        private static string? FeatureOf(Command command) => command switch
+        {
+            RecordUsage c => c.Feature,
+            SetGauge c => c.Feature,
+            _ => null,
+        };
+    }
+}

@@ -1,0 +1,398 @@
+using Billing.Grains.Journal;
+using Billing.Ledger;
+
+namespace Billing.Grains;
+
+/// <summary>
+/// THE ONE LOOP. The actor of one organization: takes all waiting commands, decides each in turn on the evolving state,
+/// appends once at the expected version, publishes the new state, answers everyone. Whatever waits while an append is
+/// in flight goes together in the next one, so a busy organization gets larger batches, not a longer queue.
+/// </summary>
+/// <remarks>Checks never come here: they read <see cref="Published"/>.</remarks>
+public sealed class LedgerSession
+{
+    /// <summary>How many commands one batch takes at most.</summary>
+    public const int MaxBatchCommands = 2_000;
+
+    /// <summary>How often a batch is decided again when other writers are faster, before its callers are told to retry.</summary>
+    public const int MaxAttempts = 8;
+
+    private const int PageSize = 1_000;
+
+    private readonly IJournal journal;
+    private readonly JournalWriter writer;
+    private readonly EventCodec codec;
+    private readonly Func<Catalogs> catalogs;
+
+    private readonly Lock gate = new();
+    private List<Request> waiting = [];
+    private bool running;
+    private bool retired;
+
+    // Of the loop alone, except that Published may be read by anyone.
+    private State? published;
+    private byte[] lastHash = HashChain.Start;
+    private readonly CommandMemory memory = new();
+
+    public LedgerSession(string organization, IJournal journal, JournalWriter writer, Func<Catalogs> catalogs, EventCodec? codec = null)
+    {
+        Organization = organization;
+        this.journal = journal;
+        this.writer = writer;
+        this.catalogs = catalogs;
+        this.codec = codec ?? EventCodec.Default;
+    }
+
+    public string Organization { get; }
+
+    /// <summary>The last published state: everything in it is durable. Null until it is loaded.</summary>
+    public State? Published => Volatile.Read(ref published);
+
+    /// <summary>Commands, with the way to answer them. With no commands, it asks only for the state to be loaded.</summary>
+    private sealed class Request(IReadOnlyList<Command> commands, bool atomic)
+    {
+        public readonly IReadOnlyList<Command> Commands = commands;
+        public readonly bool Atomic = atomic;
+        public readonly TaskCompletionSource<CommandResult[]> Done = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        public readonly CommandOutcome[] Outcomes = new CommandOutcome[commands.Count];
+    }
+
+    /// <summary>What a command came to within a batch: a stretch of the batch's events, something recorded before, or a rejection.</summary>
+    private readonly record struct CommandOutcome(int FirstEvent, int EventCount, long RecordedAt, Rejection? Rejection);
+
+    /// <summary>Decides and records. All requests of a session are decided in the order in which they came.</summary>
+    /// <returns>Null when this session has retired: ask the host for the one that took its place.</returns>
+    public Task<CommandResult[]>? Execute(IReadOnlyList<Command> commands, bool atomic)
+    {
+        var request = new Request(commands, atomic);
+        lock (gate)
+        {
+            if (retired) return null;
+            waiting.Add(request);
+            if (running) return request.Done.Task;
+            running = true;
+        }
+        // The loop takes failures to the callers; nothing is left for the task itself.
+        _ = Run();
+        return request.Done.Task;
+    }
+
+    /// <summary>The state, loading it if need be. Null when this session has retired.</summary>
+    public ValueTask<State?> Current()
+    {
+        return Published is { } state ? new(state) : Load();
+
+        async ValueTask<State?> Load()
+        {
+            if (Execute([], atomic: false) is not { } loading) return null;
+            await loading;
+            return Published ?? throw new JournalUnavailableException();
+        }
+    }
+
+    /// <summary>Ends the session if nothing waits or runs. What it knew is in the journal.</summary>
+    public bool TryRetire()
+    {
+        lock (gate) return retired = retired || (!running && waiting.Count == 0);
+    }
+
+    /// <summary>About how much memory this session takes.</summary>
+    public long ApproximateBytes
+    {
+        get
+        {
+            if (Published is not { } state) return 1_024;
+            var counters = 0;
+            foreach (var use in state.Usage) counters += use.Counters.Length + 1;
+            return 2_048 + 160 * counters + 200 * state.Grants.Length + 300 * state.Subscriptions.Payments.Length + CommandMemory.BytesPerCommand * memory.Count;
+        }
+    }
+
+    private async Task Run()
+    {
+        while (true)
+        {
+            List<Request> batch;
+            lock (gate)
+            {
+                if (waiting.Count == 0)
+                {
+                    running = false;
+                    return;
+                }
+                batch = TakeBatch();
+            }
+            try
+            {
+                await Process(batch);
+            }
+            catch (Exception e)
+            {
+                // Whatever went wrong, memory is no longer known to be right: the next batch reads the journal.
+                Volatile.Write(ref published, null);
+                memory.Clear();
+                var failure = e as JournalUnavailableException ?? (e is UnknownEventException or BooksDoNotCloseException ? e : new JournalUnavailableException("The journal cannot be reached.", e));
+                foreach (var request in batch) request.Done.TrySetException(failure);
+            }
+        }
+    }
+
+    private List<Request> TakeBatch()
+    {
+        var (count, commands) = (0, 0);
+        while (count < waiting.Count && (count == 0 || commands + waiting[count].Commands.Count <= MaxBatchCommands)) commands += waiting[count++].Commands.Count;
+        if (count == waiting.Count)
+        {
+            var all = waiting;
+            waiting = [];
+            return all;
+        }
+        var first = waiting.GetRange(0, count);
+        waiting.RemoveRange(0, count);
+        return first;
+    }
+
+    private async Task Process(List<Request> batch)
+    {
+        // What the journal was asked for: null stands for "it is not there".
+        var asked = new Dictionary<string, RecordedCommand?>();
+        JournalUnavailableException? unknown = null;
+        for (var attempt = 0; attempt < MaxAttempts;)
+        {
+            var state = published ?? await ReadOn(null);
+            var decided = Decide(batch, state, asked);
+            if (decided.Unsure.Count > 0)
+            {
+                // Before anything is refused, the journal is asked: an old success must not become a refusal because things changed since.
+                await Ask(decided.Unsure, asked);
+                continue;
+            }
+            if (decided.Events.Count == 0)
+            {
+                await Answer(batch, decided, asked);
+                return;
+            }
+            if (Invariants.Broken(decided.State) is { } broken) throw new BooksDoNotCloseException(Organization, broken);
+
+            attempt++;
+            AppendOutcome outcome;
+            try
+            {
+                outcome = await writer.Append(new StreamAppend(Organization, state.Version, decided.Stored, decided.State.DueAt));
+            }
+            catch (JournalUnavailableException e) when (attempt < 2)
+            {
+                // Unknown whether it was written. The journal says: whatever was is found under its command id.
+                unknown = e;
+                published = null;
+                await Ask(CommandIds(batch), asked);
+                continue;
+            }
+            if (outcome == AppendOutcome.Appended)
+            {
+                Publish(decided);
+                await Answer(batch, decided, asked);
+                return;
+            }
+            // Another activation wrote: read what it did, and decide again on that.
+            if (outcome == AppendOutcome.VersionConflict) await ReadOn(state);
+            await Ask(CommandIds(batch), asked);
+        }
+        throw unknown ?? new JournalUnavailableException($"Other writers of '{Organization}' were faster {MaxAttempts} times.");
+    }
+
+    /// <summary>A batch as decided on one state.</summary>
+    private sealed class Decided(State state)
+    {
+        public State State = state;
+        public readonly List<LedgerEvent> Events = [];
+        public readonly List<StoredEvent> Stored = [];
+        public readonly List<string> Unsure = [];
+        public readonly Dictionary<string, RecordedCommand> Commands = [];
+    }
+
+    private Decided Decide(List<Request> batch, State state, Dictionary<string, RecordedCommand?> asked)
+    {
+        var book = catalogs();
+        var decided = new Decided(state);
+        foreach (var request in batch)
+        {
+            var (before, events) = (decided.State, decided.Events.Count);
+            for (var i = 0; i < request.Commands.Count; i++)
+            {
+                var outcome = Decide(request.Commands[i], decided, book, asked);
+                request.Outcomes[i] = outcome;
+                if (!request.Atomic || outcome.Rejection is null) continue;
+                // All or none: what the others of this request came to is taken back, and the first rejection stands for all.
+                TakeBack(decided, before, events);
+                Array.Fill(request.Outcomes, outcome);
+                break;
+            }
+        }
+        return decided;
+    }
+
+    private CommandOutcome Decide(Command command, Decided decided, Catalogs book, Dictionary<string, RecordedCommand?> asked)
+    {
+        var recorded = Recorded(command.Id, decided, asked);
+        var decision = Decider.Decide(decided.State, book, command, recorded);
+        if (decision.Rejection is { } rejection)
+        {
+            if (recorded is null && !asked.ContainsKey(command.Id) && !memory.IsComplete(decided.State.Version)) decided.Unsure.Add(command.Id);
+            return new CommandOutcome(0, 0, 0, rejection);
+        }
+        if (decision.Events.IsEmpty) return new CommandOutcome(0, 0, recorded?.Version ?? 0, null);
+
+        var first = decided.Events.Count;
+        foreach (var e in decision.Events)
+        {
+            decided.State = decided.State.Evolve(e);
+            decided.Events.Add(e);
+            // The command id stands on the first event of its append only.
+            var isFirst = decided.Events.Count == first + 1;
+            var previous = decided.Stored.Count == 0 ? lastHash : decided.Stored[^1].Hash;
+            decided.Stored.Add(codec.Encode(Organization, e, isFirst ? command.Id : null, isFirst ? command.ContentHash : null, previous));
+        }
+        decided.Commands[command.Id] = new RecordedCommand(decision.Events[0].Version, command.ContentHash);
+        return new CommandOutcome(first, decision.Events.Length, 0, null);
+    }
+
+    private RecordedCommand? Recorded(string commandId, Decided decided, Dictionary<string, RecordedCommand?> asked)
+    {
+        if (decided.Commands.TryGetValue(commandId, out var inBatch)) return inBatch;
+        if (memory.TryGet(commandId, out var remembered)) return remembered;
+        return asked.GetValueOrDefault(commandId);
+    }
+
+    private static void TakeBack(Decided decided, State before, int events)
+    {
+        decided.State = before;
+        decided.Events.RemoveRange(events, decided.Events.Count - events);
+        for (var i = decided.Stored.Count - 1; i >= events; i--)
+            if (decided.Stored[i].CommandId is { } id) decided.Commands.Remove(id);
+        decided.Stored.RemoveRange(events, decided.Stored.Count - events);
+    }
+
+    private static List<string> CommandIds(List<Request> batch) => [.. batch.SelectMany(r => r.Commands).Select(c => c.Id)];
+
+    private async ValueTask Ask(List<string> commandIds, Dictionary<string, RecordedCommand?> asked)
+    {
+        var found = await journal.FindCommands(Organization, commandIds);
+        foreach (var id in commandIds) asked[id] = found.TryGetValue(id, out var recorded) ? recorded : null;
+    }
+
+    private void Publish(Decided decided)
+    {
+        foreach (var stored in decided.Stored)
+            if (stored.CommandId is { } id) memory.Add(id, new RecordedCommand(stored.Version, stored.ContentHash!));
+        lastHash = decided.Stored[^1].Hash;
+        Volatile.Write(ref published, decided.State);
+    }
+
+    private async ValueTask Answer(List<Request> batch, Decided decided, Dictionary<string, RecordedCommand?> asked)
+    {
+        foreach (var request in batch)
+        {
+            var results = new CommandResult[request.Commands.Count];
+            for (var i = 0; i < results.Length; i++)
+            {
+                var outcome = request.Outcomes[i];
+                if (outcome.Rejection is not null) results[i] = new CommandResult([], false, outcome.Rejection);
+                else if (outcome.EventCount > 0) results[i] = new CommandResult(decided.Events.GetRange(outcome.FirstEvent, outcome.EventCount), false, null);
+                else if (outcome.RecordedAt > 0) results[i] = new CommandResult(await EventsOf(outcome.RecordedAt, decided), true, null);
+                else results[i] = new CommandResult([], false, null);
+            }
+            request.Done.TrySetResult(results);
+        }
+    }
+
+    /// <summary>What a command recorded: its first event carries its id, the ones behind it carry none.</summary>
+    private async ValueTask<IReadOnlyList<LedgerEvent>> EventsOf(long firstVersion, Decided decided)
+    {
+        // A repeat within its own batch.
+        if (decided.Stored.Count > 0 && firstVersion >= decided.Stored[0].Version)
+        {
+            var at = (int)(firstVersion - decided.Stored[0].Version);
+            var end = at + 1;
+            while (end < decided.Stored.Count && decided.Stored[end].CommandId is null) end++;
+            return decided.Events.GetRange(at, end - at);
+        }
+        var events = new List<LedgerEvent>();
+        for (var from = firstVersion; ;)
+        {
+            var page = await journal.ReadStream(Organization, from, limit: 4);
+            foreach (var stored in page)
+            {
+                if (stored.CommandId is not null && stored.Version > firstVersion) return events;
+                events.Add(codec.Decode(stored));
+            }
+            if (page.Count < 4) return events;
+            from = page[^1].Version + 1;
+        }
+    }
+
+    /// <summary>Folds what the journal has after this state, or everything, and publishes it.</summary>
+    private async Task<State> ReadOn(State? from)
+    {
+        if (from is null)
+        {
+            memory.Clear();
+            lastHash = HashChain.Start;
+        }
+        var state = from ?? State.Empty(Organization);
+        while (true)
+        {
+            var page = await journal.ReadStream(Organization, state.Version + 1, PageSize);
+            foreach (var stored in page)
+            {
+                if (stored.Version != state.Version + 1)
+                    throw new InvalidDataException($"The stream of '{Organization}' goes from version {state.Version} to {stored.Version}.");
+                state = state.Evolve(codec.Decode(stored));
+                if (stored.CommandId is { } id) memory.Add(id, new RecordedCommand(stored.Version, stored.ContentHash!));
+                lastHash = stored.Hash;
+            }
+            if (page.Count < PageSize) break;
+        }
+        Volatile.Write(ref published, state);
+        return state;
+    }
+}
+
+/// <summary>The last command ids of one organization. Older ones are found in the journal.</summary>
+public sealed class CommandMemory
+{
+    /// <summary>How many are remembered for each organization.</summary>
+    public const int Capacity = 256;
+
+    internal const int BytesPerCommand = 220;
+
+    private readonly Dictionary<string, RecordedCommand> recorded = [];
+    private readonly Queue<string> inOrder = new();
+    private bool hasForgotten;
+
+    public int Count => recorded.Count;
+
+    /// <summary>Whether it knows every id of the stream, so that what it does not know was never recorded.</summary>
+    public bool IsComplete(long version) => !hasForgotten || version == 0;
+
+    public bool TryGet(string commandId, out RecordedCommand command) => recorded.TryGetValue(commandId, out command);
+
+    public void Add(string commandId, RecordedCommand command)
+    {
+        if (!recorded.TryAdd(commandId, command)) return;
+        inOrder.Enqueue(commandId);
+        if (inOrder.Count <= Capacity) return;
+        recorded.Remove(inOrder.Dequeue());
+        hasForgotten = true;
+    }
+
+    public void Clear()
+    {
+        recorded.Clear();
+        inOrder.Clear();
+        hasForgotten = false;
+    }
+}
+
+/// <summary>A decision would have left the books open. Nothing was written; this is a defect of the ledger, never of the caller.</summary>
+public sealed class BooksDoNotCloseException(string organization, string what) : Exception($"The books of '{organization}' would not close: {what}");

@@ -1,0 +1,60 @@
+using System.Security.Cryptography;
+using Billing.Grains.Journal;
+using Billing.Ledger;
+using Billing.Silo.Storage;
+using Dapper;
+using NodaTime;
+
+namespace Billing.Silo;
+
+/// <summary>Every catalog that was ever published, because subscriptions keep the version that they were sold.</summary>
+public sealed class CatalogStore(Database database, CatalogDefaults defaults)
+{
+    private Catalogs? catalogs;
+
+    /// <summary>The catalogs as they are now.</summary>
+    public Catalogs Current => Volatile.Read(ref catalogs) ?? throw new InvalidOperationException("No catalog is published yet.");
+
+    /// <summary>Makes this content the current version. Content that is current already stays the version that it is.</summary>
+    /// <returns>What is wrong with it; empty when it was published.</returns>
+    public async Task<IReadOnlyList<CatalogProblem>> Publish(byte[] json, Instant now)
+    {
+        var (catalog, problems) = CatalogReader.Read(json, defaults);
+        if (catalog is null) return problems;
+        var stored = await database.Read(c => c.Query<byte[]>("SELECT json FROM catalogs ORDER BY version").AsList());
+        var hash = SHA256.HashData(json);
+        if (stored.Count == 0 || !SHA256.HashData(stored[^1]).AsSpan().SequenceEqual(hash))
+        {
+            if (stored.Count > 0 && Changed(Parse(stored[^1], stored.Count), catalog) is { Count: > 0 } changed) return changed;
+            await database.Write(c => c.Execute(
+                "INSERT INTO catalogs (version, content_hash, json, published_at) VALUES (@version, @hash, @json, @now)",
+                new { version = stored.Count + 1, hash, json, now = Micros.Of(now) }));
+            stored.Add(json);
+        }
+        Volatile.Write(ref catalogs, new Catalogs(stored.Select((content, i) => Parse(content, i + 1))));
+        return [];
+    }
+
+    private Catalog Parse(byte[] json, int version)
+    {
+        var (catalog, problems) = CatalogReader.Read(json, defaults);
+        return catalog is null
+            ? throw new InvalidDataException($"Version {version} of the catalog in the database cannot be read: {string.Join("; ", problems)}")
+            : catalog with { Version = version };
+    }
+
+    /// <summary>What is counted stays counted in the same unit: numbers in the journal would change their meaning.</summary>
+    private static List<CatalogProblem> Changed(Catalog before, Catalog after)
+    {
+        var problems = new List<CatalogProblem>();
+        foreach (var feature in after.Features)
+        {
+            if (before.Feature(feature.Id)?.Meter is not { } was || feature.Meter is not { } now) continue;
+            if (was.Decimals != now.Decimals)
+                problems.Add(new($"$.features.{feature.Id}.meter.decimals", $"It was {was.Decimals} when use was recorded and cannot change. Add a new feature instead."));
+            if (was.Aggregation != now.Aggregation)
+                problems.Add(new($"$.features.{feature.Id}.meter.aggregation", $"It was {Spelling.Of(was.Aggregation)} when use was recorded and cannot change. Add a new feature instead."));
+        }
+        return problems;
+    }
+}

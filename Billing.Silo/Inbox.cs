@@ -1,0 +1,115 @@
+using System.Security.Cryptography;
+using Billing.Grains.Journal;
+using Billing.Silo.Storage;
+using Dapper;
+using NodaTime;
+
+namespace Billing.Silo;
+
+/// <summary>What became of an event from outside.</summary>
+public enum InboxState
+{
+    /// <summary>Stored, and not applied yet.</summary>
+    Pending,
+
+    /// <summary>Its effect is in the ledger.</summary>
+    Applied,
+
+    /// <summary>Not for us.</summary>
+    Ignored,
+
+    /// <summary>Its organization is not known yet; applied when it is opened or linked.</summary>
+    Unclaimed,
+
+    /// <summary>It could not be applied; the detail says why. It can be replayed.</summary>
+    Failed,
+}
+
+/// <param name="Payload">The raw body; null once it was removed.</param>
+public sealed record InboxEvent(
+    string Id, string Type, Instant CreatedAt, Instant ReceivedAt, InboxState State, string? Organization, string? Customer, string? Detail, byte[]? Payload);
+
+/// <summary>Events from outside, stored before they are acknowledged, each applied at most once per effect.</summary>
+public sealed class Inbox(Database database)
+{
+    /// <summary>Raw payloads are personal data: id, hash and effect stay, the body goes.</summary>
+    public static readonly Duration KeepPayloads = Duration.FromDays(90);
+
+    private const string Columns = "id, type, created_at, received_at, state, organization, customer, detail, payload";
+
+    // Dapper makes these by constructor, column by column.
+    private sealed record Row(
+        string Id, string Type, long Created_At, long Received_At, string State, string? Organization, string? Customer, string? Detail, byte[]? Payload)
+    {
+        public InboxEvent ToEvent() => new(Id, Type, Micros.ToInstant(Created_At), Micros.ToInstant(Received_At), Enum.Parse<InboxState>(State, ignoreCase: true),
+            Organization, Customer, Detail, Payload);
+    }
+
+    /// <summary>Durable when it returns.</summary>
+    /// <returns>False when the event was stored before.</returns>
+    public async Task<bool> Store(string id, string type, Instant createdAt, string? customer, byte[] payload, InboxState state, Instant now)
+    {
+        var inserted = await database.Write(c => c.Execute(
+            """
+            INSERT INTO inbox (id, type, created_at, received_at, payload_hash, payload, state, customer)
+            VALUES (@id, @type, @created, @received, @hash, @kept, @state, @customer) ON CONFLICT (id) DO NOTHING
+            """,
+            new
+            {
+                id, type, created = Micros.Of(createdAt), received = Micros.Of(now), hash = SHA256.HashData(payload), customer, state = Name(state),
+                // What is not for us is only counted.
+                kept = state == InboxState.Ignored ? null : payload,
+            }));
+        return inserted == 1;
+    }
+
+    public Task Mark(string id, InboxState state, string? organization, string? detail) => database.Write(c => c.Execute(
+        "UPDATE inbox SET state = @state, organization = @organization, detail = @detail WHERE id = @id",
+        new { id, state = Name(state), organization, detail }));
+
+    public async Task<InboxEvent?> Find(string id) => await database.Read(c =>
+        c.Query<Row>($"SELECT {Columns} FROM inbox WHERE id = @id", new { id }).SingleOrDefault()?.ToEvent());
+
+    /// <summary>What waits for this organization, by its name or by its customer's.</summary>
+    public async Task<IReadOnlyList<InboxEvent>> ListUnclaimed(string organization, string? customer) => await database.Read(c => c.Query<Row>(
+        $"SELECT {Columns} FROM inbox WHERE state = 'unclaimed' AND (organization = @organization OR customer = @customer) ORDER BY received_at, id",
+        new { organization, customer }).Select(r => r.ToEvent()).ToList());
+
+    /// <summary>In the order in which they came. <paramref name="after"/> is the id of the last one on the page before.</summary>
+    public async Task<IReadOnlyList<InboxEvent>> List(InboxState? state, string? after, int limit) => await database.Read(c => c.Query<Row>(
+        $"""
+        SELECT {Columns} FROM inbox
+        WHERE (@state IS NULL OR state = @state)
+          AND (@after IS NULL OR (received_at, id) > (SELECT received_at, id FROM inbox WHERE id = @after))
+        ORDER BY received_at, id LIMIT @limit
+        """,
+        new { state = state is { } s ? Name(s) : null, after, limit }).Select(r => r.ToEvent()).ToList());
+
+    /// <returns>How many bodies were removed.</returns>
+    public Task<int> RemoveOldPayloads(Instant now) => database.Write(c => c.Execute(
+        "UPDATE inbox SET payload = NULL WHERE payload IS NOT NULL AND state IN ('applied', 'ignored') AND received_at < @before",
+        new { before = Micros.Of(now - KeepPayloads) }));
+
+    private static string Name(InboxState state) => state.ToString().ToLowerInvariant();
+}
+
+/// <summary>Which organization a customer at the payment provider is. Built from the ledger's events; a lookup, not a source.</summary>
+public sealed class CustomerDirectory(Database database)
+{
+    public async Task<string?> Find(string customer) => await database.Read(c =>
+        c.Query<string>("SELECT organization FROM customers WHERE customer = @customer", new { customer }).SingleOrDefault());
+
+    public Task Link(string customer, string organization) => database.Write(c => c.Execute(
+        "INSERT INTO customers (customer, organization) VALUES (@customer, @organization) ON CONFLICT (customer) DO NOTHING", new { customer, organization }));
+}
+
+/// <summary>Values that the service makes for itself once, such as keys to sign with.</summary>
+public sealed class SecretStore(Database database)
+{
+    /// <summary>32 random bytes under this name: made at first use, the same ever after.</summary>
+    public Task<byte[]> Get(string name) => database.Write(c =>
+    {
+        c.Execute("INSERT INTO settings (name, value) VALUES (@name, @value) ON CONFLICT (name) DO NOTHING", new { name, value = RandomNumberGenerator.GetBytes(32) });
+        return c.QuerySingle<byte[]>("SELECT value FROM settings WHERE name = @name", new { name });
+    });
+}

@@ -1,0 +1,144 @@
+using System.Collections.Concurrent;
+using System.Data.Common;
+using System.Globalization;
+using System.Reflection;
+using Dapper;
+using Microsoft.Data.Sqlite;
+
+namespace Billing.Silo.Storage.Sqlite;
+
+/// <summary>One SQLite file: write-ahead log, synchronous=FULL, one writer at a time within the process.</summary>
+public sealed class SqliteDatabase : Database, IAsyncDisposable
+{
+    private readonly string connectionString;
+    private readonly SemaphoreSlim writing = new(1, 1);
+    private readonly SqliteConnection writer;
+    private readonly ConcurrentBag<SqliteConnection> readers = [];
+
+    static SqliteDatabase() => SQLitePCL.Batteries_V2.Init();
+
+    private SqliteDatabase(string connectionString)
+    {
+        this.connectionString = connectionString;
+        writer = OpenConnection();
+    }
+
+    /// <summary>Opens the file, making it if it is not there, and brings its schema up to date.</summary>
+    /// <exception cref="InvalidDataException">The file was written by a newer version of the service.</exception>
+    public static SqliteDatabase Open(string path)
+    {
+        if (Path.GetDirectoryName(Path.GetFullPath(path)) is { } folder) Directory.CreateDirectory(folder);
+        var database = new SqliteDatabase(new SqliteConnectionStringBuilder { DataSource = path, Pooling = false }.ToString());
+        database.writer.Execute("PRAGMA journal_mode = WAL;");
+        database.Migrate(path);
+        return database;
+    }
+
+    public override Task<T> Read<T>(Func<DbConnection, T> read)
+    {
+        var connection = readers.TryTake(out var idle) ? idle : OpenConnection();
+        try
+        {
+            return Task.FromResult(read(connection));
+        }
+        finally
+        {
+            readers.Add(connection);
+        }
+    }
+
+    public override async Task<T> Write<T>(Func<DbConnection, T> write)
+    {
+        await writing.WaitAsync();
+        try
+        {
+            return InTransaction(() => write(writer));
+        }
+        finally
+        {
+            writing.Release();
+        }
+    }
+
+    /// <summary>As <see cref="Write"/>, on the caller's thread, with the transaction in the caller's hands.</summary>
+    internal T WithWriter<T>(Func<SqliteConnection, T> write)
+    {
+        writing.Wait();
+        try
+        {
+            return write(writer);
+        }
+        finally
+        {
+            writing.Release();
+        }
+    }
+
+    internal SqliteConnection OpenConnection()
+    {
+        var connection = new SqliteConnection(connectionString);
+        connection.Open();
+        // FULL: a commit is on the disk before it is answered. A reader of another process may hold a lock for a moment.
+        connection.Execute("PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000; PRAGMA wal_autocheckpoint = 8000; PRAGMA cache_size = -16384;");
+        return connection;
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await writing.WaitAsync();
+        await writer.DisposeAsync();
+        foreach (var reader in readers) await reader.DisposeAsync();
+        writing.Dispose();
+    }
+
+    private T InTransaction<T>(Func<T> write)
+    {
+        writer.Execute("BEGIN IMMEDIATE");
+        try
+        {
+            var result = write();
+            writer.Execute("COMMIT");
+            return result;
+        }
+        catch
+        {
+            writer.Execute("ROLLBACK");
+            throw;
+        }
+    }
+
+    private void Migrate(string path)
+    {
+        var scripts = Scripts();
+        var latest = scripts.Keys.Max();
+        InTransaction(() =>
+        {
+            writer.Execute("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER PRIMARY KEY, applied_at TEXT NOT NULL)");
+            var current = writer.ExecuteScalar<int>("SELECT coalesce(max(version), 0) FROM schema_version");
+            if (current > latest)
+                throw new InvalidDataException(
+                    $"'{path}' has schema {current}; this build knows schemas up to {latest}. It was written by a newer version of the service: run that one.");
+            foreach (var (version, sql) in scripts.Where(s => s.Key > current))
+            {
+                writer.Execute(sql);
+                writer.Execute("INSERT INTO schema_version VALUES (@version, strftime('%Y-%m-%dT%H:%M:%SZ', 'now'))", new { version });
+            }
+            return 0;
+        });
+    }
+
+    /// <summary>The numbered scripts beside this class, by number.</summary>
+    private static SortedDictionary<int, string> Scripts()
+    {
+        var scripts = new SortedDictionary<int, string>();
+        var assembly = Assembly.GetExecutingAssembly();
+        const string folder = ".Storage.Sqlite.";
+        foreach (var name in assembly.GetManifestResourceNames().Where(n => n.Contains(folder, StringComparison.Ordinal) && n.EndsWith(".sql", StringComparison.Ordinal)))
+        {
+            using var reader = new StreamReader(assembly.GetManifestResourceStream(name)!);
+            var file = name[(name.IndexOf(folder, StringComparison.Ordinal) + folder.Length)..];
+            scripts.Add(int.Parse(file.AsSpan(0, 3), CultureInfo.InvariantCulture), reader.ReadToEnd());
+        }
+        return scripts;
+    }
+}

@@ -1,0 +1,191 @@
+using System.Net.Http.Headers;
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using Billing.Api;
+using Billing.Silo;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting.Server;
+using Microsoft.AspNetCore.Hosting.Server.Features;
+using Microsoft.Extensions.DependencyInjection;
+using NodaTime;
+using NodaTime.Text;
+
+namespace Billing.Tests.Api;
+
+/// <summary>
+/// The real service in this process: Kestrel on a free port of loopback, the journal in a SQLite file of its own, and a
+/// clock that the test moves. Spoken to over HTTP only.
+/// </summary>
+public sealed class TestApi : IAsyncDisposable
+{
+    public const string WebhookSecret = "whsec_test_secret";
+
+    private static int keys;
+
+    private readonly WebApplication app;
+    private readonly string folder;
+    private readonly bool keepsFolder;
+
+    private TestApi(WebApplication app, SettableClock clock, string folder, bool keepsFolder)
+    {
+        this.app = app;
+        this.folder = folder;
+        this.keepsFolder = keepsFolder;
+        Clock = clock;
+        Url = app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.Single();
+        Http = Client(Settings.DevelopmentKey);
+    }
+
+    public SettableClock Clock { get; }
+
+    public string Url { get; }
+
+    /// <summary>With the operator's key.</summary>
+    public HttpClient Http { get; }
+
+    public string Folder => folder;
+
+    public Services Services => app.Services.GetRequiredService<Services>();
+
+    /// <param name="catalog">The name of a sample catalog, or a path.</param>
+    /// <param name="at">What the clock says, such as <c>2026-11-20T10:00:00Z</c>.</param>
+    /// <param name="folder">Where the journal is, to start again on an older one; then it is not removed at the end.</param>
+    public static async Task<TestApi> Start(string catalog, string at = "2026-11-20T10:00:00Z", string? folder = null, params string[] args)
+    {
+        var keepsFolder = folder is not null;
+        folder ??= Directory.CreateTempSubdirectory("billing-").FullName;
+        var clock = new SettableClock(Time(at));
+        var app = await Program.Build(
+            [
+                "--environment=Development", "--urls=http://127.0.0.1:0", "--Billing:DueWork=off", "--Logging:LogLevel:Default=Warning",
+                $"--STRIPE_WEBHOOK_SECRET={WebhookSecret},whsec_old_secret",
+                $"--Billing:Catalog={(File.Exists(catalog) ? catalog : Repository.Catalog(catalog))}", $"--Billing:Journal={Path.Combine(folder, "ledger.db")}", .. args,
+            ], clock);
+        await app.StartAsync();
+        return new TestApi(app, clock, folder, keepsFolder);
+    }
+
+    public static Instant Time(string text) => OffsetDateTimePattern.Rfc3339.Parse(text).GetValueOrThrow().ToInstant();
+
+    public HttpClient Client(string? key)
+    {
+        var client = new HttpClient { BaseAddress = new Uri(Url) };
+        if (key is not null) client.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", key);
+        return client;
+    }
+
+    /// <summary>Runs what a timer would: windows that ended, tokens that expired.</summary>
+    public Task<int> RunDueWork() => app.Services.GetRequiredService<DueWork>().RunOnce();
+
+    // ---- speaking HTTP
+
+    public async Task<Answer> Send(HttpMethod method, string path, object? body = null, string? key = null, HttpClient? by = null)
+    {
+        using var request = new HttpRequestMessage(method, path);
+        if (body is not null) request.Content = new StringContent(body as string ?? JsonSerializer.Serialize(body), Encoding.UTF8, "application/json");
+        if (key is not null) request.Headers.TryAddWithoutValidation("Idempotency-Key", key);
+        using var response = await (by ?? Http).SendAsync(request);
+        var text = await response.Content.ReadAsStringAsync();
+        var json = response.Content.Headers.ContentType?.MediaType?.EndsWith("json", StringComparison.Ordinal) == true ? JsonNode.Parse(text) : null;
+        return new Answer((int)response.StatusCode, json ?? new JsonObject(), text,
+            response.Headers.Concat(response.Content.Headers).ToDictionary(h => h.Key, h => string.Join(",", h.Value), StringComparer.OrdinalIgnoreCase));
+    }
+
+    public Task<Answer> Get(string path, HttpClient? by = null) => Send(HttpMethod.Get, path, by: by);
+
+    /// <param name="key">The Idempotency-Key; a new one without it.</param>
+    public Task<Answer> Post(string path, object? body = null, string? key = null, HttpClient? by = null) =>
+        Send(HttpMethod.Post, path, body ?? "{}", key ?? NewKey(), by);
+
+    public Task<Answer> Put(string path, object body, string? key = null, HttpClient? by = null) => Send(HttpMethod.Put, path, body, key, by);
+
+    public static string NewKey() => $"key-{Interlocked.Increment(ref keys)}";
+
+    // ---- what tests say often
+
+    public async Task Open(string organization, string? plan = null, string? timeZone = null)
+    {
+        var answer = await Post("/v1/organizations", new { id = organization, plan, time_zone = timeZone });
+        Assert.True(answer.Status == 201, answer.Text);
+    }
+
+    public Task<Answer> Use(string organization, string feature, decimal quantity = 1, string? key = null, object? metadata = null, HttpClient? by = null) =>
+        Post($"/v1/organizations/{organization}/usage", new { feature, quantity, metadata }, key, by);
+
+    public Task<Answer> Check(string organization, string feature, decimal? quantity = null) =>
+        Get($"/v1/organizations/{organization}/entitlements/{feature}" + (quantity is null ? "" : $"?quantity={quantity}"));
+
+    public async Task Grant(string organization, long tokens)
+    {
+        var answer = await Post($"/v1/organizations/{organization}/tokens/grants", new { tokens });
+        Assert.True(answer.Status == 201, answer.Text);
+    }
+
+    public async Task SetPlan(string organization, string plan)
+    {
+        var answer = await Put($"/v1/organizations/{organization}/subscription", new { plan });
+        Assert.True(answer.Status == 200, answer.Text);
+    }
+
+    /// <summary>The books and the chain, as the service itself sees them.</summary>
+    public async Task VerifyLedger(string organization)
+    {
+        var answer = await Get($"/v1/organizations/{organization}/ledger/verify");
+        Assert.True(answer.Status == 200 && answer["ok"]!.GetValue<bool>(), answer.Text);
+    }
+
+    // ---- Stripe
+
+    /// <summary>Sends an event as Stripe would: signed now with the endpoint's secret.</summary>
+    public Task<Answer> Webhook(JsonObject e) => Webhook(Encoding.UTF8.GetBytes(e.ToJsonString()));
+
+    public async Task<Answer> Webhook(byte[] body, string? signature = null)
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Post, "/webhooks/stripe") { Content = new ByteArrayContent(body) };
+        request.Content.Headers.ContentType = new MediaTypeHeaderValue("application/json");
+        request.Headers.TryAddWithoutValidation("Stripe-Signature", signature ?? Sign(body, Clock.Now.ToUnixTimeSeconds()));
+        using var anonymous = Client(null);
+        using var response = await anonymous.SendAsync(request);
+        var text = await response.Content.ReadAsStringAsync();
+        return new Answer((int)response.StatusCode, text.StartsWith('{') ? JsonNode.Parse(text)! : new JsonObject(), text, []);
+    }
+
+    public static string Sign(byte[] body, long time, string secret = WebhookSecret)
+    {
+        var signed = HMACSHA256.HashData(Encoding.UTF8.GetBytes(secret), (byte[])[.. Encoding.UTF8.GetBytes($"{time}."), .. body]);
+        return $"t={time},v1={Convert.ToHexStringLower(signed)}";
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        Http.Dispose();
+        await app.StopAsync();
+        await app.DisposeAsync();
+        if (!keepsFolder) Directory.Delete(folder, recursive: true);
+    }
+}
+
+/// <summary>An HTTP answer with its JSON.</summary>
+public sealed record Answer(int Status, JsonNode Json, string Text, Dictionary<string, string> Headers)
+{
+    public JsonNode? this[string name] => Json[name];
+
+    public string? Code => Json["code"]?.GetValue<string>();
+
+    /// <summary>The value at a path such as <c>denial.upgrade_to</c>.</summary>
+    public JsonNode? At(string path) => path.Split('.').Aggregate<string, JsonNode?>(Json, (node, name) => int.TryParse(name, out var index) ? node?[index] : node?[name]);
+
+    public decimal Number(string path) => At(path)!.GetValue<decimal>();
+
+    public string? String(string path) => At(path)?.GetValue<string>();
+
+    public bool True(string path) => At(path)!.GetValue<bool>();
+
+    public Answer Expect(int status)
+    {
+        Assert.True(Status == status, $"Expected {status}, got {Status}: {Text}");
+        return this;
+    }
+}
