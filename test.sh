@@ -3,16 +3,15 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-if ! command -v dotnet >/dev/null 2>&1 || ! dotnet --list-sdks | grep -q '^10\.'; then
-  if command -v apt-get >/dev/null 2>&1; then
-    echo "The .NET 10 SDK is missing: installing dotnet-sdk-10.0 ..."
-    sudo=$([ "$(id -u)" -eq 0 ] || echo sudo)
-    $sudo apt-get update -qq && $sudo apt-get install -y -qq dotnet-sdk-10.0
-  else
-    echo "The .NET 10 SDK is needed: https://dotnet.microsoft.com/download/dotnet/10.0" >&2
-    exit 1
-  fi
-fi
+install() { # a package of Debian or Ubuntu
+  command -v apt-get >/dev/null 2>&1 || { echo "$1 is needed and cannot be installed here." >&2; exit 1; }
+  echo "Installing $1 ..."
+  local sudo; sudo=$([ "$(id -u)" -eq 0 ] || echo sudo)
+  $sudo apt-get update -qq && $sudo apt-get install -y -qq "$1" >/dev/null
+}
+{ command -v dotnet >/dev/null 2>&1 && dotnet --list-sdks | grep -q '^10\.'; } || install dotnet-sdk-10.0
+command -v curl >/dev/null 2>&1 || install curl
+
 export DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_NOLOGO=1
 
 results=artifacts/test-results
