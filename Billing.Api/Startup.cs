@@ -73,8 +73,15 @@ internal static class Startup
         await database.DisposeAsync();
     }
 
-    private static string[] Urls(IConfiguration configuration) =>
-        (configuration["urls"] ?? Settings.DefaultUrl).Split(';', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
+    /// <summary>Every address that the configuration asks for. Ports alone mean every network of the machine.</summary>
+    private static IEnumerable<string> Urls(IConfiguration configuration)
+    {
+        string[] ports = [configuration["http_ports"] ?? "", configuration["https_ports"] ?? ""];
+        var open = ports.SelectMany(p => p.Split(';', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries)).Select(p => $"http://*:{p}");
+        var endpoints = configuration.GetSection("Kestrel:Endpoints").GetChildren().Select(e => e["Url"]).OfType<string>();
+        var urls = (configuration["urls"] ?? "").Split(';', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
+        return [.. urls, .. open, .. endpoints];
+    }
 
     private static bool IsLoopback(string url) =>
         Uri.TryCreate(url, UriKind.Absolute, out var uri) && (uri.IsLoopback || (IPAddress.TryParse(uri.Host.Trim('[', ']'), out var ip) && IPAddress.IsLoopback(ip)));
