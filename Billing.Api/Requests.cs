@@ -4,6 +4,7 @@ using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
+using Billing.Grains;
 using Billing.Ledger;
 
 namespace Billing.Api;
@@ -185,6 +186,14 @@ public static class RequestExtensions
     public static void MarkReplayed(this HttpContext http, bool replayed)
     {
         if (replayed) http.Response.Headers["Idempotency-Replayed"] = "true";
+    }
+
+    /// <summary>Source: draft-ietf-httpapi-ratelimit-headers, with quantities rounded down to whole numbers.</summary>
+    public static void AddRateLimit(this HttpContext http, string feature, RateView rate, NodaTime.Instant now)
+    {
+        var name = $"\"{feature}-{rate.Window}\"";
+        http.Response.Headers["RateLimit-Policy"] = $"{name};q={Math.Floor(rate.Limit)}" + (rate.Window switch { "hour" => ";w=3600", "day" => ";w=86400", _ => "" });
+        http.Response.Headers["RateLimit"] = $"{name};r={Math.Floor(rate.Remaining)};t={Math.Max(0, (long)Math.Ceiling((rate.Until - now).TotalSeconds))}";
     }
 
     public static decimal? QuantityParameter(this HttpContext http, string name)

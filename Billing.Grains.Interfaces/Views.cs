@@ -36,6 +36,9 @@ public sealed record EntitlementView(
     int[] Warnings,
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] DenialView? Denial)
 {
+    /// <summary>The rate limit that is nearest to being reached. It goes into the RateLimit header fields.</summary>
+    [JsonIgnore] public RateView? Rate { get; init; }
+
     private static readonly int[] NoWarnings = [];
     private static readonly Dictionary<int, int[]> OneWarning = new() { [80] = [80], [95] = [95], [100] = [100] };
 
@@ -50,8 +53,16 @@ public sealed record EntitlementView(
         e.Window is { } window ? Spelling.Of(window) : null,
         e.ResetsAt,
         e.Warning == 0 ? NoWarnings : OneWarning[e.Warning],
-        e.Denial is { } denial ? DenialView.Of(denial) : null);
+        e.Denial is { } denial ? DenialView.Of(denial) : null)
+    {
+        Rate = e.Rate is { } rate
+            ? new RateView(Spelling.Of(rate.Limit.Window), Quantity.ToDecimal(rate.Limit.Limit, e.Decimals), Quantity.ToDecimal(rate.Remaining, e.Decimals), rate.Until)
+            : null,
+    };
 }
+
+/// <summary>A rate limit in its running window, in whole units.</summary>
+public sealed record RateView(string Window, decimal Limit, decimal Remaining, Instant Until);
 
 /// <summary>An answer of "no".</summary>
 /// <param name="Id">Enough to have the answer explained again later. Signed where it leaves the service.</param>

@@ -107,7 +107,7 @@ public sealed class LedgerHost : ILedgerHost, IAsyncDisposable
                 if (session.Published is not { } state) return results;
                 if (state.Version == 0) Drop(session);
                 for (var i = 0; i < results.Length; i++)
-                    if (FeatureOf(commands[i]) is { } feature && results[i].Rejection is null)
+                    if (FeatureOf(commands[i]) is { } feature && results[i].Rejection is null or { Denial: not null })
                         results[i] = results[i] with { Entitlement = Reading.Entitlement(state, host.catalogs(), feature, commands[i].At) };
                 return results;
             }

@@ -34,6 +34,9 @@ public sealed record Entitlement
     /// <summary>Use past the allowance in the running window that no token covered.</summary>
     public long Overage { get; init; }
 
+    /// <summary>The rate limit that is nearest to being reached; null when the plan sets none.</summary>
+    public RateState? Rate { get; init; }
+
     /// <summary>The highest threshold, in per cent of the limit, that is reached; 0 when none is.</summary>
     public int Warning { get; init; }
 
@@ -51,6 +54,10 @@ public sealed record Entitlement
 /// <param name="UnitPrice">Of the overage; null where it is free of charge.</param>
 /// <param name="OverLimit">Recorded although a limit was reached, because it had happened already.</param>
 public readonly record struct Coverage(long Allowance, long ByTokens, long TokensBurned, long Overage, decimal? UnitPrice, bool OverLimit);
+
+/// <summary>A rate limit in its running window.</summary>
+/// <param name="Remaining">Smallest units that are left until <paramref name="Until"/>.</param>
+public sealed record RateState(RateLimit Limit, long Remaining, Instant Until);
 
 /// <summary>An entitlement answer of "no".</summary>
 /// <param name="Status">The HTTP status, as the catalog sets it.</param>
@@ -115,7 +122,7 @@ public static class Entitlements
         var tokens = given.BurnsTokens ? Tokens.Balance(state, now) : 0;
 
         var covered = Cover(given, limit, used + held, tokens, ask.Units, ask.Enforce);
-        var rateLimited = ask.Enforce ? RateLimitReached(ask, given, use) : null;
+        var rate = TightestRate(ask, given, use);
         ask.Why?.Add("allowance", covered.Allowance == ask.Units ? "covers_all" : covered.Allowance > 0 ? "covers_part" : "covers_nothing",
             counter, ("limit", limit), ("used", used), ("held", held), ("window", Spelling.Of(given.Window)), ("from", bounds.Start), ("to", bounds.End),
             ("requested", ask.Units), ("covered", covered.Allowance));
@@ -132,10 +139,12 @@ public static class Entitlements
             Remaining = limit is { } most ? Math.Max(0, most - used - held) : null,
             Tokens = tokens,
             Overage = counter?.Overage ?? 0,
+            Rate = rate,
             Warning = WarningOf(limit, used + held),
             Covered = covered,
         };
-        if (rateLimited is { } rate) return entitlement with { Denial = Denials.RateLimited(ask, given, rate.Limit, rate.Until) };
+        if (rate is not null && ask.Enforce && ask.Units > rate.Remaining)
+            return entitlement with { Covered = default, Denial = Denials.RateLimited(ask, given, rate.Limit, rate.Until) };
         if (covered.Allowance + covered.ByTokens + covered.Overage < ask.Units)
             return entitlement with { Covered = default, Denial = Denials.QuotaExceeded(ask, given, entitlement) };
         ask.Why?.Add("decision", "allowed");
@@ -157,19 +166,22 @@ public static class Entitlements
         return new Coverage(allowance, byTokens, burned, rest, given.PricesOverage ? given.UnitPrice : null, !allowed);
     }
 
-    private static (RateLimit Limit, Instant Until)? RateLimitReached(Ask ask, PlanFeature given, FeatureUse? use)
+    private static RateState? TightestRate(Ask ask, PlanFeature given, FeatureUse? use)
     {
+        RateState? tightest = null;
         foreach (var rate in given.RateLimits)
         {
             var counter = use?.Running(rate.Window, ask.Now);
             var bounds = counter is null ? ask.Bounds(rate.Window) : new Bounds(counter.Start, counter.End);
             // Use that happened before this window began is not part of its rate.
-            var reached = bounds.Contains(ask.At) && (counter?.Used ?? 0) + (counter?.Held ?? 0) + ask.Units > rate.Limit;
-            ask.Why?.Add("rate", reached ? "reached" : "free", counter,
-                ("limit", rate.Limit), ("used", counter?.Used ?? 0), ("window", Spelling.Of(rate.Window)), ("until", bounds.End));
-            if (reached) return (rate, bounds.End);
+            if (ask.At < bounds.Start) continue;
+            var taken = (counter?.Used ?? 0) + (counter?.Held ?? 0);
+            var state = new RateState(rate, Math.Max(0, rate.Limit - taken), bounds.End);
+            ask.Why?.Add("rate", ask.Units > state.Remaining ? "reached" : "free", counter,
+                ("limit", rate.Limit), ("used", taken), ("window", Spelling.Of(rate.Window)), ("until", state.Until));
+            if (tightest is null || state.Remaining < tightest.Remaining) tightest = state;
         }
-        return null;
+        return tightest;
     }
 
     private static Entitlement EvaluateGauge(Ask ask, Entitlement blank, PlanFeature given)

@@ -30,6 +30,7 @@ public static class UsageRoutes
         using var request = await RequestBody.Read(http);
         var command = CommandOf(request.As(ApiJson.Web.UsageBody), http.IdempotencyKey(), request.ContentHash(), services, "");
         var result = await services.Host.Organization(organization).Execute(command);
+        if (result.Entitlement?.Rate is { } rate) http.AddRateLimit(command.Feature, rate, command.At);
         if (result.Rejection is { } rejection) return Problems.Answer(http, services, organization, rejection);
         http.MarkReplayed(result.Replayed);
         return Results.Json(ViewOf(result, organization, services), ApiJson.Web.UsageRecordView, statusCode: 201);
