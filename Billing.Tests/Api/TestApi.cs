@@ -3,6 +3,7 @@ using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using System.Text.RegularExpressions;
 using Billing.Api;
 using Billing.Silo;
 using Microsoft.AspNetCore.Builder;
@@ -18,7 +19,7 @@ namespace Billing.Tests.Api;
 /// The real service in this process: Kestrel on a free port of loopback, the journal in a SQLite file of its own, and a
 /// clock that the test moves. Spoken to over HTTP only.
 /// </summary>
-public sealed class TestApi : IAsyncDisposable
+public sealed partial class TestApi : IAsyncDisposable
 {
     public const string WebhookSecret = "whsec_test_secret";
 
@@ -89,6 +90,9 @@ public sealed class TestApi : IAsyncDisposable
         return next;
     }
 
+    [GeneratedRegex(@"\{\w+\}")]
+    private static partial Regex Placeholder();
+
     public static Instant Time(string text) => OffsetDateTimePattern.Rfc3339.Parse(text).GetValueOrThrow().ToInstant();
 
     public HttpClient Client(string? key)
@@ -137,6 +141,14 @@ public sealed class TestApi : IAsyncDisposable
 
     /// <summary>The organization's events of one type, as the ledger's route shows them.</summary>
     public Task<IReadOnlyList<JsonNode>> Ledger(string organization, string type) => List($"/v1/organizations/{organization}/ledger?type={type}");
+
+    /// <summary>Every route of the API's own document that begins so, with its placeholders filled in.</summary>
+    public async Task<IReadOnlyList<(HttpMethod Method, string Path)>> Routes(string start, string organization = "acme")
+    {
+        var document = (await Get("/openapi/v1.json")).Expect(200);
+        return [.. document["paths"]!.AsObject().Where(p => p.Key.StartsWith(start, StringComparison.Ordinal)).SelectMany(p => p.Value!.AsObject().Select(o =>
+            (new HttpMethod(o.Key.ToUpperInvariant()), Placeholder().Replace(p.Key, m => m.Value == "{organization}" ? organization : "projects"))))];
+    }
 
     public static string NewKey() => $"key-{Interlocked.Increment(ref keys)}";
 
