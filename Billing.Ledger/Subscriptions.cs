@@ -128,14 +128,15 @@ public static class Subscriptions
             : change with { Prorated = ProratedLimits(state, state.Evolve(change), catalogs, now) };
     }
 
-    /// <summary>When the anchor moves, the running month and period end there, and the next ones start with what was used.</summary>
+    /// <summary>When the anchor moves, the running month and period end there, and the next ones start with what was used, and with a gauge's peak.</summary>
     private static CountedWindow[]? MovedWindows(State before, State after, Instant now)
     {
         var moved = new List<CountedWindow>();
         foreach (var kind in (ReadOnlySpan<Window>)[Window.Month, Window.Period])
         {
             var bounds = TimeWindows.At(kind, after.Subscriptions.Cycle, after.Account.Zone, after.Account.OpenedAt ?? now, now);
-            var differs = before.Usage.Any(u => u.Running(kind, now) is { } c && (c.Start != bounds.Start || c.End != bounds.End));
+            var differs = before.Usage.Any(u => u.Running(kind, now) is { } c && (c.Start != bounds.Start || c.End != bounds.End)
+                || kind == Window.Period && u.Gauge is { } g && now < g.PeakUntil && g.PeakUntil != bounds.End);
             if (differs) moved.Add(new CountedWindow(kind, bounds.Start, bounds.End));
         }
         return moved.Count == 0 ? null : [.. moved];
@@ -181,9 +182,11 @@ public static class Subscriptions
         state = state with { Subscriptions = slice with { Own = own, Cycle = CycleOf(own, state.Account.Zone) } };
         if (e.Moved is null) return state;
 
+        var period = Array.Find(e.Moved, m => m.Window == Window.Period);
         var usage = state.Usage.Select(use => use with
         {
             Counters = [.. use.Counters.Select(c => Array.Find(e.Moved, m => m.Window == c.Window) is { } to ? c with { Start = to.Start, End = to.End } : c)],
+            Gauge = period is not null && e.RecordedAt < use.Gauge?.PeakUntil ? use.Gauge with { PeakUntil = period.End } : use.Gauge,
         });
         state = state with { Usage = [.. usage] };
         return state with { DueAt = Decider.NextDue(state) };
