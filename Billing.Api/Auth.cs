@@ -26,8 +26,6 @@ public static class Auth
                 return Problems.Answer(http, "unauthenticated", "Send an API key: Authorization: Bearer bk_…").ExecuteAsync(http);
             }
             http.Features.Set(key);
-            if (key.Organization is not null && http.GetEndpoint()?.Metadata.GetMetadata<OperatorOnlyMark>() is not null)
-                return Problems.Answer(http, "operator_only", "This key is for one organization. Use an operator's key.").ExecuteAsync(http);
             if (http.Request.RouteValues.TryGetValue("organization", out var value) && value is string organization)
             {
                 if (!Ids.IsOrganization(organization))
@@ -36,6 +34,8 @@ public static class Auth
                 if (key.Organization is { } own && own != organization)
                     return Problems.Answer(Problems.Of(http, Rejections.OrganizationUnknown(organization), null)).ExecuteAsync(http);
             }
+            if (key.Organization is not null && http.GetEndpoint()?.Metadata.GetMetadata<OperatorOnlyMark>() is not null)
+                return Problems.Answer(http, "operator_only", "This key is for one organization. Use an operator's key.").ExecuteAsync(http);
             return next(http);
         });
     }

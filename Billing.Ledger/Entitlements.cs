@@ -102,6 +102,8 @@ public static class Entitlements
         {
             why?.Add("feature", "not_in_plan", ("plan", force.Plan?.Id), ("feature", feature.Id));
             var denial = force.WouldGive(feature) ? Denials.SubscriptionInactive(ask, force) : Denials.NotInPlan(ask);
+            // A gauge may go down whatever the plan: what is given back must not stay counted.
+            if (feature.Meter?.Aggregation == Aggregation.Gauge && ask.Units < 0) return entitlement with { Covered = new Coverage(ask.Units, 0, 0, 0, null, false) };
             // What already happened is recorded even so; nothing of it is included and nothing priced.
             if (!enforce && feature.Meter is not null) return entitlement with { Covered = new Coverage(0, 0, 0, ask.Units, null, true) };
             return entitlement with { Denial = denial };

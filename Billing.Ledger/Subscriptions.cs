@@ -36,8 +36,15 @@ public static class Subscriptions
         if (own is not null)
         {
             subscribed = catalogs.Plan(own.Plan, own.CatalogVersion);
-            if (own.Status == SubscriptionStatus.PastDue) graceUntil = GraceUntil(slice, own, catalogs.Current.GraceDays);
-            if (own.Status is SubscriptionStatus.Trialing or SubscriptionStatus.Active || now < graceUntil)
+            var givesAccess = own.Status is SubscriptionStatus.Trialing or SubscriptionStatus.Active;
+            if (own.Status == SubscriptionStatus.PastDue)
+            {
+                var failedAt = FirstUnpaid(slice, own);
+                givesAccess = failedAt is null && IsPaidSince(slice, own);
+                // While no failed attempt is known, grace runs from the start of the unpaid period.
+                if (!givesAccess) graceUntil = (failedAt ?? own.PeriodStart) + Duration.FromDays(catalogs.Current.GraceDays);
+            }
+            if (givesAccess || now < graceUntil)
                 return new PlanInForce(subscribed, own.CatalogVersion, PlanSource.Subscription, own, subscribed, graceUntil);
         }
         var current = catalogs.Current;
@@ -46,13 +53,21 @@ public static class Subscriptions
             : new PlanInForce(null, current.Version, PlanSource.None, own, subscribed, graceUntil);
     }
 
-    /// <summary>Grace runs from the first failed attempt of the oldest unpaid invoice; while none is known, from the start of the unpaid period.</summary>
-    private static Instant GraceUntil(SubscriptionSlice slice, Subscription own, int days)
+    /// <summary>The first failed attempt of the oldest unpaid invoice, from which grace runs.</summary>
+    private static Instant? FirstUnpaid(SubscriptionSlice slice, Subscription own)
     {
         Instant? first = null;
         foreach (var payment in slice.Payments)
             if (!payment.Paid && payment.Subscription == own.Id && payment.FirstFailedAt is { } at && (first is null || at < first)) first = at;
-        return (first ?? own.PeriodStart) + Duration.FromDays(days);
+        return first;
+    }
+
+    /// <summary>Whether money came in after Stripe said past due: then its word that the subscription is active again is on its way.</summary>
+    private static bool IsPaidSince(SubscriptionSlice slice, Subscription own)
+    {
+        foreach (var payment in slice.Payments)
+            if (payment.Paid && payment.Subscription == own.Id && payment.PaidAt >= own.Order.EventCreatedAt) return true;
+        return false;
     }
 
     /// <summary>The limit of a running window in which an upgrade gave only a part of the new allowance, or null.</summary>
@@ -113,14 +128,15 @@ public static class Subscriptions
             : change with { Prorated = ProratedLimits(state, state.Evolve(change), catalogs, now) };
     }
 
-    /// <summary>When the anchor moves, the running month and period end there, and the next ones start with what was used.</summary>
+    /// <summary>When the anchor moves, the running month and period end there, and the next ones start with what was used, and with a gauge's peak.</summary>
     private static CountedWindow[]? MovedWindows(State before, State after, Instant now)
     {
         var moved = new List<CountedWindow>();
         foreach (var kind in (ReadOnlySpan<Window>)[Window.Month, Window.Period])
         {
             var bounds = TimeWindows.At(kind, after.Subscriptions.Cycle, after.Account.Zone, after.Account.OpenedAt ?? now, now);
-            var differs = before.Usage.Any(u => u.Running(kind, now) is { } c && (c.Start != bounds.Start || c.End != bounds.End));
+            var differs = before.Usage.Any(u => u.Running(kind, now) is { } c && (c.Start != bounds.Start || c.End != bounds.End)
+                || kind == Window.Period && u.Gauge is { } g && now < g.PeakUntil && g.PeakUntil != bounds.End);
             if (differs) moved.Add(new CountedWindow(kind, bounds.Start, bounds.End));
         }
         return moved.Count == 0 ? null : [.. moved];
@@ -166,9 +182,11 @@ public static class Subscriptions
         state = state with { Subscriptions = slice with { Own = own, Cycle = CycleOf(own, state.Account.Zone) } };
         if (e.Moved is null) return state;
 
+        var period = Array.Find(e.Moved, m => m.Window == Window.Period);
         var usage = state.Usage.Select(use => use with
         {
             Counters = [.. use.Counters.Select(c => Array.Find(e.Moved, m => m.Window == c.Window) is { } to ? c with { Start = to.Start, End = to.End } : c)],
+            Gauge = period is not null && e.RecordedAt < use.Gauge?.PeakUntil ? use.Gauge with { PeakUntil = period.End } : use.Gauge,
         });
         state = state with { Usage = [.. usage] };
         return state with { DueAt = Decider.NextDue(state) };

@@ -1,4 +1,5 @@
 using NodaTime;
+using NodaTime.Text;
 
 namespace Billing.Tests;
 
@@ -12,6 +13,9 @@ public sealed class SettableClock(Instant now) : TimeProvider
         get => Instant.FromUnixTimeTicks(Interlocked.Read(ref ticks));
         set => Interlocked.Exchange(ref ticks, value.ToUnixTimeTicks());
     }
+
+    /// <param name="time">Such as <c>2026-11-20T10:00:00Z</c>.</param>
+    public void Set(string time) => Now = OffsetDateTimePattern.Rfc3339.Parse(time).GetValueOrThrow().ToInstant();
 
     public void Advance(Duration by) => Now += by;
 

@@ -93,17 +93,17 @@ public sealed class StripeEvents(Inbox inbox, CustomerDirectory customers, ILedg
 
         var results = await host.Organization(organization).ExecuteAll(translation.Commands, atomic: false);
         if (results.Any(r => r.Rejection?.Kind == RejectionKind.OrganizationUnknown)) return false;
+        // Before the event is marked: a crash in between leaves it to be applied, and so linked, again.
+        List<string> linked = [.. translation.Commands.OfType<LinkCustomer>().Select(link => link.Customer)];
+        foreach (var id in linked) await customers.Link(id, organization);
         var refused = results.Select(r => r.Rejection).FirstOrDefault(r => r is not null);
         await inbox.Mark(e.Id,
             refused is null ? InboxState.Applied : refused.Kind == RejectionKind.OrganizationClosed ? InboxState.Ignored : InboxState.Failed,
             organization, refused?.Message ?? Summary(results));
 
-        foreach (var link in translation.Commands.OfType<LinkCustomer>())
-        {
-            await customers.Link(link.Customer, organization);
-            foreach (var waiting in await inbox.ListUnclaimed(organization, link.Customer))
+        foreach (var id in linked)
+            foreach (var waiting in await inbox.ListUnclaimed(organization, id))
                 if (waiting.Id != e.Id) await Replay(waiting.Id);
-        }
         return true;
     }
 

@@ -61,6 +61,32 @@ public static class StripeFixture
         };
     }
 
+    /// <summary>The same object with some members changed.</summary>
+    public static JsonObject With(this JsonObject data, params (string Name, JsonNode? Value)[] changes)
+    {
+        var copy = data.DeepClone().AsObject();
+        foreach (var (name, value) in changes) copy[name] = value;
+        return copy;
+    }
+
+    /// <summary>The same subscription for another paid period.</summary>
+    public static JsonObject ForPeriod(this JsonObject subscription, Instant start, Instant end)
+    {
+        var copy = subscription.DeepClone().AsObject();
+        var item = copy["items"]!["data"]![0]!;
+        item["current_period_start"] = start.ToUnixTimeSeconds();
+        item["current_period_end"] = end.ToUnixTimeSeconds();
+        return copy;
+    }
+
+    /// <summary>The same subscription at another price.</summary>
+    public static JsonObject AtPrice(this JsonObject subscription, string lookupKey)
+    {
+        var copy = subscription.DeepClone().AsObject();
+        copy["items"]!["data"]![0]!["price"] = new JsonObject { ["id"] = $"price_{lookupKey}", ["object"] = "price", ["lookup_key"] = lookupKey };
+        return copy;
+    }
+
     public static JsonObject Invoice(string id, string customer, string subscription, long amount, int attempts, bool paid) => new()
     {
         ["id"] = id,

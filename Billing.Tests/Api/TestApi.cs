@@ -3,6 +3,7 @@ using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using System.Text.RegularExpressions;
 using Billing.Api;
 using Billing.Silo;
 using Microsoft.AspNetCore.Builder;
@@ -18,7 +19,7 @@ namespace Billing.Tests.Api;
 /// The real service in this process: Kestrel on a free port of loopback, the journal in a SQLite file of its own, and a
 /// clock that the test moves. Spoken to over HTTP only.
 /// </summary>
-public sealed class TestApi : IAsyncDisposable
+public sealed partial class TestApi : IAsyncDisposable
 {
     public const string WebhookSecret = "whsec_test_secret";
 
@@ -26,11 +27,14 @@ public sealed class TestApi : IAsyncDisposable
 
     private readonly WebApplication app;
     private readonly string folder;
-    private readonly bool keepsFolder;
+    private readonly string catalog;
+    private bool keepsFolder;
+    private bool disposed;
 
-    private TestApi(WebApplication app, SettableClock clock, string folder, bool keepsFolder)
+    private TestApi(WebApplication app, SettableClock clock, string catalog, string folder, bool keepsFolder)
     {
         this.app = app;
+        this.catalog = catalog;
         this.folder = folder;
         this.keepsFolder = keepsFolder;
         Clock = clock;
@@ -49,13 +53,19 @@ public sealed class TestApi : IAsyncDisposable
 
     public Services Services => app.Services.GetRequiredService<Services>();
 
-    /// <param name="catalog">The name of a sample catalog, or a path.</param>
+    /// <param name="catalog">The name of a sample catalog, a path, or the catalog's JSON itself.</param>
     /// <param name="at">What the clock says, such as <c>2026-11-20T10:00:00Z</c>.</param>
     /// <param name="folder">Where the journal is, to start again on an older one; then it is not removed at the end.</param>
     public static async Task<TestApi> Start(string catalog, string at = "2026-11-20T10:00:00Z", string? folder = null, params string[] args)
     {
         var keepsFolder = folder is not null;
         folder ??= Directory.CreateTempSubdirectory("billing-").FullName;
+        if (catalog.StartsWith('{'))
+        {
+            var json = catalog;
+            catalog = Path.Combine(folder, "catalog.json");
+            await File.WriteAllTextAsync(catalog, json);
+        }
         var clock = new SettableClock(Time(at));
         var app = await Program.Build(
             [
@@ -64,8 +74,24 @@ public sealed class TestApi : IAsyncDisposable
                 $"--Billing:Catalog={(File.Exists(catalog) ? catalog : Repository.Catalog(catalog))}", $"--Billing:Journal={Path.Combine(folder, "ledger.db")}", .. args,
             ], clock);
         await app.StartAsync();
-        return new TestApi(app, clock, folder, keepsFolder);
+        return new TestApi(app, clock, catalog, folder, keepsFolder);
     }
+
+    /// <summary>Stops this service and starts another on the same journal, with the clock where it stands.</summary>
+    /// <param name="newCatalog">As for <see cref="Start"/>; the same one without it.</param>
+    public async Task<TestApi> Restart(string? newCatalog = null)
+    {
+        // The folder goes over to the one that follows.
+        var handsOver = !keepsFolder;
+        keepsFolder = true;
+        await DisposeAsync();
+        var next = await Start(newCatalog ?? catalog, InstantPattern.ExtendedIso.Format(Clock.Now), folder);
+        next.keepsFolder = !handsOver;
+        return next;
+    }
+
+    [GeneratedRegex(@"\{\w+\}")]
+    private static partial Regex Placeholder();
 
     public static Instant Time(string text) => OffsetDateTimePattern.Rfc3339.Parse(text).GetValueOrThrow().ToInstant();
 
@@ -101,6 +127,29 @@ public sealed class TestApi : IAsyncDisposable
 
     public Task<Answer> Put(string path, object body, string? key = null, HttpClient? by = null) => Send(HttpMethod.Put, path, body, key, by);
 
+    /// <summary>All of a list, page by page.</summary>
+    public async Task<IReadOnlyList<JsonNode>> List(string path, HttpClient? by = null)
+    {
+        var items = new List<JsonNode>();
+        for (string? cursor = null; ;)
+        {
+            var page = (await Get(cursor is null ? path : $"{path}{(path.Contains('?') ? '&' : '?')}cursor={cursor}", by)).Expect(200);
+            items.AddRange(page["items"]!.AsArray()!);
+            if ((cursor = page.String("next_cursor")) is null) return items;
+        }
+    }
+
+    /// <summary>The organization's events of one type, as the ledger's route shows them.</summary>
+    public Task<IReadOnlyList<JsonNode>> Ledger(string organization, string type) => List($"/v1/organizations/{organization}/ledger?type={type}");
+
+    /// <summary>Every route of the API's own document that begins so, with its placeholders filled in.</summary>
+    public async Task<IReadOnlyList<(HttpMethod Method, string Path)>> Routes(string start, string organization = "acme")
+    {
+        var document = (await Get("/openapi/v1.json")).Expect(200);
+        return [.. document["paths"]!.AsObject().Where(p => p.Key.StartsWith(start, StringComparison.Ordinal)).SelectMany(p => p.Value!.AsObject().Select(o =>
+            (new HttpMethod(o.Key.ToUpperInvariant()), Placeholder().Replace(p.Key, m => m.Value == "{organization}" ? organization : "projects"))))];
+    }
+
     public static string NewKey() => $"key-{Interlocked.Increment(ref keys)}";
 
     // ---- what tests say often
@@ -123,6 +172,16 @@ public sealed class TestApi : IAsyncDisposable
         Assert.True(answer.Status == 201, answer.Text);
     }
 
+    /// <summary>A client with a key for this organization alone.</summary>
+    public async Task<HttpClient> ClientOf(string organization)
+    {
+        var made = (await Post("/v1/api-keys", new { name = organization, organization })).Expect(201);
+        return Client(made.String("key"));
+    }
+
+    /// <summary>The plan in force and what is behind it.</summary>
+    public async Task<Answer> Subscription(string organization) => (await Get($"/v1/organizations/{organization}/subscription")).Expect(200);
+
     public async Task SetPlan(string organization, string plan)
     {
         var answer = await Put($"/v1/organizations/{organization}/subscription", new { plan });
@@ -137,6 +196,25 @@ public sealed class TestApi : IAsyncDisposable
     }
 
     // ---- Stripe
+
+    /// <summary>Stripe says that this happened now.</summary>
+    /// <returns>The event, to be sent again.</returns>
+    public async Task<JsonObject> Stripe(string type, JsonObject data)
+    {
+        var e = StripeFixture.Event(type, data, Clock.Now);
+        (await Webhook(e)).Expect(200);
+        return e;
+    }
+
+    /// <summary>The organization subscribes at Stripe: the price's lookup key, from now to <paramref name="until"/>.</summary>
+    /// <returns>The subscription, to be changed.</returns>
+    public async Task<JsonObject> Subscribe(string organization, string price, string until)
+    {
+        var subscription = StripeFixture.Subscription(
+            StripeFixture.NewId("sub"), $"cus_{organization}", price, "active", Clock.Now, Clock.Now, Time(until), organization);
+        await Stripe("customer.subscription.created", subscription);
+        return subscription;
+    }
 
     /// <summary>Sends an event as Stripe would: signed now with the endpoint's secret.</summary>
     public Task<Answer> Webhook(JsonObject e) => Webhook(Encoding.UTF8.GetBytes(e.ToJsonString()));
@@ -160,6 +238,8 @@ public sealed class TestApi : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
+        if (disposed) return;
+        disposed = true;
         Http.Dispose();
         await app.StopAsync();
         await app.DisposeAsync();

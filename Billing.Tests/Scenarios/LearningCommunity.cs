@@ -1,4 +1,6 @@
+using System.Text.Json.Nodes;
 using Billing.Tests.Api;
+using NodaTime;
 
 namespace Billing.Tests.Scenarios;
 
@@ -16,5 +18,219 @@ public sealed class LearningCommunity
 
         Assert.Equal("quota_exceeded", fourth.Code);
         Assert.Contains("Upgrade or buy tokens", fourth.String("detail"));
+        // Three are for life.
+        api.Clock.Advance(Duration.FromDays(400));
+        await api.RunDueWork();
+        (await api.Use("acme", "ai_requests")).Expect(403);
     }
+
+    [Fact]
+    public async Task C2_an_explorer_with_100_000_tokens_burns_one_with_the_fourth_request()
+    {
+        await using var api = await TestApi.Start("learning-community");
+        await api.Open("acme");
+        await api.Grant("acme", 100_000);
+        for (var i = 0; i < 3; i++) (await api.Use("acme", "ai_requests")).Expect(201);
+        Assert.Equal(100_000, await Balance(api));
+
+        var fourth = (await api.Use("acme", "ai_requests")).Expect(201);
+
+        Assert.Equal(0, fourth.Number("covered.allowance"));
+        Assert.Equal(1, fourth.Number("covered.tokens"));
+        Assert.Equal(99_999, fourth.Number("entitlement.tokens"));
+        Assert.Equal(99_999, await Balance(api));
+        await api.VerifyLedger("acme");
+    }
+
+    [Fact]
+    public async Task C3_a_community_pro_member_makes_100_ai_requests_in_a_day_and_usage_says_100_today()
+    {
+        await using var api = await TestApi.Start("learning-community", at: "2026-11-20T00:00:00Z");
+        await api.Open("acme");
+        await api.Subscribe("acme", "community-pro-quarter", until: "2027-02-20T00:00:00Z");
+        for (var i = 0; i < 100; i++)
+        {
+            (await api.Use("acme", "ai_requests")).Expect(201);
+            api.Clock.Advance(Duration.FromMinutes(14));
+        }
+
+        (await api.Use("acme", "ai_requests")).Expect(403);
+
+        Assert.Equal(100, (await api.Check("acme", "ai_requests")).Number("used"));
+        var line = (await api.Get("/v1/organizations/acme/usage/current"))["usage"]!.AsArray().Single(l => l!["feature"]!.GetValue<string>() == "ai_requests")!;
+        var today = line["windows"]!.AsArray().Single(w => w!["window"]!.GetValue<string>() == "day")!;
+        Assert.Equal(100, today["used"]!.GetValue<decimal>());
+        Assert.Equal("2026-11-20T00:00:00Z", today["start"]!.GetValue<string>());
+        api.Clock.Set("2026-11-21T00:00:00Z");
+        (await api.Use("acme", "ai_requests")).Expect(201);
+    }
+
+    [Fact]
+    public async Task C4_buying_the_starter_package_is_one_purchase_whatever_stripe_says_how_often_and_how_fast()
+    {
+        await using var api = await TestApi.Start("learning-community");
+        await api.Open("acme");
+        await api.Grant("acme", 50);
+        var session = StripeFixture.TokenSession("cs_c4", "acme", "starter", "pi_c4", 500, customer: "cus_c4");
+        JsonObject[] events =
+        [
+            StripeFixture.Event("checkout.session.completed", session, api.Clock.Now),
+            StripeFixture.Event("checkout.session.async_payment_succeeded", session, api.Clock.Now),
+            StripeFixture.Event("payment_intent.succeeded", StripeFixture.PaymentIntent("pi_c4", 500, "acme", "starter", "cus_c4"), api.Clock.Now),
+        ];
+
+        // Each ten times over, all at once; half of them as new events with ids of their own.
+        var deliveries = events.SelectMany(e => Enumerable.Range(0, 10).Select(i => i % 2 == 0 ? e : e.With(("id", StripeFixture.NewId("evt")))));
+        foreach (var answer in await Task.WhenAll(deliveries.Select(api.Webhook))) answer.Expect(200);
+        // And once more, one after the other.
+        foreach (var e in events.Reverse()) (await api.Webhook(e)).Expect(200);
+
+        Assert.Equal(100_050, await Balance(api));
+        var purchase = Assert.Single(await api.Ledger("acme", "tokens-purchased"));
+        Assert.Equal("pi_c4", purchase["data"]!["payment"]!.GetValue<string>());
+        Assert.Equal(100_000, Assert.Single(await Transactions(api), t => t["kind"]!.GetValue<string>() == "purchased")["tokens"]!.GetValue<long>());
+        var grants = (await api.Get("/v1/organizations/acme/tokens"))["grants"]!.AsArray();
+        Assert.Equal(500, Assert.Single(grants, g => g!["kind"]!.GetValue<string>() == "purchased")!["paid"]!["amount"]!.GetValue<long>());
+        await api.VerifyLedger("acme");
+    }
+
+    [Fact]
+    public async Task C4_a_session_that_is_not_paid_yet_grants_nothing_and_two_payments_are_two_purchases()
+    {
+        await using var api = await TestApi.Start("learning-community");
+        await api.Open("acme");
+
+        await api.Stripe("checkout.session.completed", StripeFixture.TokenSession("cs_1", "acme", "starter", "pi_1", 500, paymentStatus: "unpaid"));
+        Assert.Equal(0, await Balance(api));
+        await api.Stripe("checkout.session.async_payment_succeeded", StripeFixture.TokenSession("cs_1", "acme", "starter", "pi_1", 500));
+        Assert.Equal(100_000, await Balance(api));
+        await api.Stripe("checkout.session.completed", StripeFixture.TokenSession("cs_2", "acme", "booster", "pi_2", 2_000));
+        // Nothing was due: the session itself is the payment's name.
+        var free = StripeFixture.TokenSession("cs_3", "acme", "starter", null, 0, paymentStatus: "no_payment_required");
+        for (var i = 0; i < 3; i++) await api.Stripe("checkout.session.completed", free);
+
+        Assert.Equal(700_000, await Balance(api));
+        Assert.Equal(3, (await api.Ledger("acme", "tokens-purchased")).Count);
+    }
+
+    [Fact]
+    public async Task C5_concurrent_requests_burn_exactly_as_many_tokens_as_succeed()
+    {
+        await using var api = await TestApi.Start("learning-community");
+        await api.Open("acme");
+        // Several grants, so that the edges between them are run over too.
+        foreach (var tokens in (long[])[7, 50, 1, 92]) await api.Grant("acme", tokens);
+        for (var i = 0; i < 3; i++) (await api.Use("acme", "ai_requests")).Expect(201);
+
+        var answers = await Task.WhenAll(Enumerable.Range(0, 400).Select(_ => api.Use("acme", "ai_requests")));
+
+        var succeeded = answers.Where(a => a.Status == 201).ToList();
+        Assert.Equal(150, succeeded.Count);
+        Assert.All(answers.Except(succeeded), a => Assert.Equal((403, "quota_exceeded"), (a.Status, a.Code)));
+        Assert.All(succeeded, a => Assert.Equal(1, a.Number("covered.tokens")));
+        Assert.Equal(150, succeeded.Select(a => a.String("id")).Distinct().Count());
+        Assert.Equal(0, await Balance(api));
+        // Never the same token twice: what was burned of each grant is what it had.
+        var burned = (await Transactions(api)).Where(t => t["kind"]!.GetValue<string>() == "burned");
+        Assert.Equal([1, 7, 50, 92], burned.GroupBy(t => t["grant"]!.GetValue<string>(), t => -t["tokens"]!.GetValue<long>()).Select(g => g.Sum()).Order());
+        await api.VerifyLedger("acme");
+    }
+
+    [Fact]
+    public async Task C8_a_deleted_subscription_falls_back_to_explorer()
+    {
+        await using var api = await TestApi.Start("learning-community");
+        await api.Open("acme");
+        var subscription = await api.Subscribe("acme", "pro-learn-month", until: "2026-12-20T10:00:00Z");
+        Assert.Equal("buy", (await api.Check("acme", "marketplace")).String("value"));
+        await api.Grant("acme", 5);
+
+        await api.Stripe("customer.subscription.deleted", subscription.With(("status", "canceled"), ("ended_at", api.Clock.Now.ToUnixTimeSeconds())));
+
+        var after = await api.Subscription("acme");
+        Assert.Equal(("explorer", "fallback", "canceled"), (after.String("plan"), after.String("source"), after.String("status")));
+        Assert.Equal("view", (await api.Check("acme", "marketplace")).String("value"));
+        Assert.False((await api.Check("acme", "premium_courses")).True("has_access"));
+        Assert.Equal("lifetime", (await api.Check("acme", "ai_requests")).String("window"));
+        // Tokens are the organization's, whatever its plan.
+        Assert.Equal(5, await Balance(api));
+    }
+
+    [Fact]
+    public async Task C8_a_succeeded_payment_intent_grants_tokens_only_when_it_says_which_package()
+    {
+        await using var api = await TestApi.Start("learning-community");
+        await api.Open("acme");
+
+        await api.Stripe("payment_intent.succeeded", StripeFixture.PaymentIntent("pi_1", 3_500, "acme", "power"));
+        // The payment of a subscription's invoice comes by the same event.
+        await api.Stripe("payment_intent.succeeded", StripeFixture.PaymentIntent("pi_2", 5_400, "acme", package: null));
+
+        Assert.Equal(1_000_000, await Balance(api));
+    }
+
+    [Fact]
+    public async Task C9_unauthenticated_calls_get_401_on_every_route()
+    {
+        await using var api = await TestApi.Start("learning-community");
+        await api.Open("acme");
+        using var nobody = api.Client(null);
+        using var stranger = api.Client("bk_live_00000000000000000000000000000000000000000000000f");
+        var routes = await api.Routes("/v1/");
+        Assert.True(routes.Count > 20);
+
+        foreach (var (method, path) in routes)
+            foreach (var client in (HttpClient[])[nobody, stranger])
+            {
+                var answer = await api.Send(method, path, method == HttpMethod.Get ? null : "{}", TestApi.NewKey(), client);
+                Assert.True((answer.Status, answer.Code) == (401, "unauthenticated"), $"{method} {path}: {answer.Status} {answer.Text}");
+                Assert.Equal("Bearer", answer.Headers["WWW-Authenticate"]);
+            }
+
+        Assert.Equal(1, (await api.Get("/v1/organizations/acme")).Number("version"));
+        (await api.Send(HttpMethod.Get, "/v1/there-is-nothing-here", by: nobody)).Expect(401);
+    }
+
+    [Fact]
+    public async Task C10_seven_things_are_kept_and_can_be_listed()
+    {
+        await using var api = await TestApi.Start("learning-community");
+        await api.Open("acme");
+        var subscription = await api.Subscribe("acme", "community-pro-quarter", until: "2027-02-20T10:00:00Z");
+        api.Clock.Advance(Duration.FromHours(1));
+        await api.Stripe("customer.subscription.updated", subscription.AtPrice("pro-learn-quarter"));
+        await api.Stripe("checkout.session.completed", StripeFixture.TokenSession("cs_1", "acme", "starter", "pi_1", 500));
+        await api.Stripe("checkout.session.completed", StripeFixture.TokenSession("cs_2", "acme", "booster", "pi_2", 2_000));
+        (await api.Use("acme", "ai_requests", 260)).Expect(201);
+
+        var tiers = (await api.Get("/v1/plans")).Expect(200)["plans"]!.AsArray();
+        Assert.Equal(["explorer", "community-pro", "pro-learn", "creator-mentor"], Texts(tiers, "id"));
+        Assert.Equal([1_800L, 5_400L, 19_440L], tiers[1]!["prices"]!.AsArray().Select(p => p!["price"]!["amount"]!.GetValue<long>()));
+
+        var kept = await api.Subscription("acme");
+        Assert.Equal(("pro-learn", "active", "quarter"), (kept.String("plan"), kept.String("status"), kept.String("interval")));
+        Assert.Equal("2027-02-20T10:00:00Z", kept.String("period.end"));
+
+        var packages = (await api.Get("/v1/token-packages")).Expect(200)["token_packages"]!.AsArray();
+        Assert.Equal(["starter", "booster", "power"], Texts(packages, "id"));
+        Assert.Equal([100_000L, 500_000L, 1_000_000L], packages.Select(p => p!["tokens"]!.GetValue<long>()));
+
+        Assert.Equal(599_990, await Balance(api));
+
+        var purchases = await api.Ledger("acme", "tokens-purchased");
+        Assert.Equal(["starter", "booster"], purchases.Select(p => p["data"]!["package"]!.GetValue<string>()));
+
+        var transactions = await Transactions(api);
+        Assert.Equal(["purchased", "purchased", "burned"], Texts(transactions, "kind"));
+        Assert.Equal([100_000L, 500_000L, -10L], transactions.Select(t => t["tokens"]!.GetValue<long>()));
+
+        var changes = await api.Ledger("acme", "subscription-changed");
+        Assert.Equal(["community-pro", "pro-learn"], changes.Select(c => c["data"]!["followed"]!["plan"]!.GetValue<string>()));
+    }
+
+    private static async Task<decimal> Balance(TestApi api) => (await api.Get("/v1/organizations/acme/tokens")).Expect(200).Number("balance");
+
+    private static Task<IReadOnlyList<JsonNode>> Transactions(TestApi api) => api.List("/v1/organizations/acme/tokens/transactions");
+
+    private static IEnumerable<string> Texts(IEnumerable<JsonNode?> items, string name) => items.Select(i => i![name]!.GetValue<string>());
 }

@@ -1,0 +1,177 @@
+using System.Text.Json.Nodes;
+using Billing.Tests.Api;
+using NodaTime;
+
+namespace Billing.Tests.Scenarios;
+
+/// <summary>Scenario D: quantum jobs, charged past what the plan includes.</summary>
+public sealed class Quantum
+{
+    [Theory]
+    [InlineData("professional", 100)]
+    [InlineData("enterprise", 1_000)]
+    [InlineData("research", 500)]
+    public async Task D1_a_paid_plan_runs_past_the_allowance_and_is_charged(string plan, int included)
+    {
+        await using var api = await TestApi.Start("quantum");
+        await api.Open("acme");
+        await api.Subscribe("acme", $"{plan}-month", until: "2026-12-20T10:00:00Z");
+        Assert.Equal(0, (await api.Use("acme", "quantum_jobs", included - 5)).Expect(201).Number("charge.amount"));
+
+        // All in one: five that are included and 45 that are not.
+        var past = (await api.Use("acme", "quantum_jobs", 50)).Expect(201);
+        Assert.Equal(5, past.Number("covered.allowance"));
+        Assert.Equal(45, past.Number("covered.overage"));
+        Assert.Equal(2_250, past.Number("charge.amount"));
+        Assert.True(past.True("entitlement.has_access"));
+        (await api.Use("acme", "api_calls", 1_247)).Expect(201);
+
+        var usage = await Usage(api);
+        Assert.Equal(2_250, Cents(Line(usage, "quantum_jobs"), "charge"));
+        // $1.247, rounded once.
+        Assert.Equal(125, Cents(Line(usage, "api_calls"), "charge"));
+        Assert.Equal(2_375, usage.Number("charge.amount"));
+        await api.VerifyLedger("acme");
+    }
+
+    [Fact]
+    public async Task D1_storage_past_the_allowance_is_charged_by_the_periods_peak()
+    {
+        await using var api = await TestApi.Start("quantum");
+        await api.Open("acme", "professional");
+        (await api.Put("/v1/organizations/acme/gauges/storage_gb", new { value = 62.5m })).Expect(200);
+        (await api.Put("/v1/organizations/acme/gauges/storage_gb", new { value = 20m })).Expect(200);
+
+        var storage = Line(await Usage(api), "storage_gb");
+
+        Assert.Equal(20, Decimal(storage, "quantity"));
+        Assert.Equal(62.5m, Decimal(storage, "peak"));
+        Assert.Equal(125, Cents(storage, "charge"));
+    }
+
+    [Fact]
+    public async Task D1_the_free_plan_is_blocked_with_429_and_told_when_to_come_back()
+    {
+        await using var api = await TestApi.Start("quantum");
+        await api.Open("acme");
+        (await api.Use("acme", "quantum_jobs", 10)).Expect(201);
+        (await api.Use("acme", "api_calls", 1_000)).Expect(201);
+        (await api.Use("acme", "storage_gb", 1)).Expect(201);
+
+        foreach (var feature in (string[])["quantum_jobs", "api_calls", "storage_gb"])
+        {
+            var denied = (await api.Use("acme", feature)).Expect(429);
+            Assert.Equal("quota_exceeded", denied.Code);
+            Assert.True(long.Parse(denied.Headers["Retry-After"]) > 0);
+            Assert.Equal(["professional", "enterprise", "research"], denied.At("denial.upgrade_to")!.AsArray().Select(p => p!.GetValue<string>()));
+        }
+
+        var jobs = (await api.Use("acme", "quantum_jobs")).Expect(429);
+        Assert.Equal((TestApi.Time("2026-12-01T00:00:00Z") - api.Clock.Now).TotalSeconds, double.Parse(jobs.Headers["Retry-After"]));
+        Assert.Equal(0, (await Usage(api)).Number("charge.amount"));
+        api.Clock.Set("2026-12-01T00:00:00Z");
+        (await api.Use("acme", "quantum_jobs")).Expect(201);
+    }
+
+    [Theory]
+    [InlineData("free", 1)]
+    [InlineData("professional", 10)]
+    [InlineData("research", 50)]
+    public async Task D1_users_are_the_exception_and_block_with_402_on_paid_plans_too(string plan, int seats)
+    {
+        await using var api = await TestApi.Start("quantum");
+        await api.Open("acme", plan);
+        (await api.Use("acme", "users", seats)).Expect(201);
+
+        Assert.Equal("quota_exceeded", (await api.Use("acme", "users")).Expect(402).Code);
+
+        Assert.Equal(0, Cents(Line(await Usage(api), "users"), "charge"));
+    }
+
+    [Fact]
+    public async Task D3_current_usage_lists_each_type_with_its_quantity_its_list_cost_its_charge_and_its_limit()
+    {
+        await using var api = await TestApi.Start("quantum");
+        await api.Open("acme", "professional");
+        (await api.Use("acme", "quantum_jobs", 47)).Expect(201);
+        (await api.Use("acme", "api_calls", 2_000)).Expect(201);
+        (await api.Use("acme", "storage_gb", 12.5m)).Expect(201);
+        (await api.Use("acme", "users", 4)).Expect(201);
+
+        var usage = await Usage(api);
+
+        Assert.Equal(["quantum_jobs", "storage_gb", "api_calls", "users"], usage["usage"]!.AsArray().Select(l => l!["feature"]!.GetValue<string>()));
+        var jobs = Line(usage, "quantum_jobs");
+        Assert.Equal((47m, 100m, 53m), (Decimal(jobs, "quantity"), Decimal(jobs, "limit"), Decimal(jobs, "remaining")));
+        Assert.Equal((2_350, 0), (Cents(jobs, "list_cost"), Cents(jobs, "charge")));
+        var calls = Line(usage, "api_calls");
+        Assert.Equal((2_000m, 0m), (Decimal(calls, "quantity"), Decimal(calls, "limit")));
+        Assert.Equal((200, 200), (Cents(calls, "list_cost"), Cents(calls, "charge")));
+        var storage = Line(usage, "storage_gb");
+        Assert.Equal((12.5m, 50m), (Decimal(storage, "quantity"), Decimal(storage, "limit")));
+        Assert.Equal((125, 0), (Cents(storage, "list_cost"), Cents(storage, "charge")));
+        var users = Line(usage, "users");
+        Assert.Equal((4m, 10m), (Decimal(users, "quantity"), Decimal(users, "limit")));
+        Assert.Null(users["list_cost"]);
+        Assert.Equal(200, usage.Number("charge.amount"));
+    }
+
+    [Fact]
+    public async Task D4_usage_carries_metadata_that_comes_back_in_the_history()
+    {
+        await using var api = await TestApi.Start("quantum");
+        await api.Open("acme", "professional");
+        (await api.Use("acme", "quantum_jobs", 1, metadata: new { backend = "ibm_brisbane", shots = "4096" })).Expect(201);
+        (await api.Use("acme", "quantum_jobs", 2, metadata: new { backend = "Zürich \"α\"", shots = "" })).Expect(201);
+        (await api.Use("acme", "quantum_jobs", 3)).Expect(201);
+
+        var records = await api.List("/v1/organizations/acme/usage/records?feature=quantum_jobs");
+
+        Assert.Equal([1m, 2m, 3m], records.Select(r => Decimal(r, "quantity")));
+        Assert.Equal(("ibm_brisbane", "4096"), Metadata(records[0]));
+        Assert.Equal(("Zürich \"α\"", ""), Metadata(records[1]));
+        Assert.Null(records[2]["metadata"]);
+        // Page by page too.
+        Assert.Equal(records.Select(r => r.ToJsonString()), (await api.List("/v1/organizations/acme/usage/records?feature=quantum_jobs&limit=1")).Select(r => r.ToJsonString()));
+
+        static (string, string) Metadata(JsonNode record) => (record["metadata"]!["backend"]!.GetValue<string>(), record["metadata"]!["shots"]!.GetValue<string>());
+    }
+
+    [Fact]
+    public async Task D9_the_number_of_users_is_checked_against_the_plan()
+    {
+        await using var api = await TestApi.Start("quantum");
+        await api.Open("acme", "professional");
+        for (var i = 0; i < 10; i++) (await api.Use("acme", "users")).Expect(201);
+        Assert.False((await api.Check("acme", "users")).True("has_access"));
+        (await api.Use("acme", "users")).Expect(402);
+
+        // One leaves, one comes; and no month gives a seat back.
+        (await api.Use("acme", "users", -1)).Expect(201);
+        Assert.True((await api.Check("acme", "users", 1)).True("has_access"));
+        Assert.False((await api.Check("acme", "users", 2)).True("has_access"));
+        (await api.Use("acme", "users")).Expect(201);
+        api.Clock.Advance(Duration.FromDays(90));
+        (await api.Use("acme", "users")).Expect(402);
+
+        await api.SetPlan("acme", "research");
+        Assert.Equal(40, (await api.Check("acme", "users")).Number("remaining"));
+        await api.SetPlan("acme", "enterprise");
+        Assert.Null((await api.Check("acme", "users")).At("limit"));
+        (await api.Use("acme", "users", 1_000)).Expect(201);
+        // A smaller plan takes nobody's seat away, and lets nobody in.
+        await api.SetPlan("acme", "professional");
+        Assert.Equal(1_010, (await api.Check("acme", "users")).Number("used"));
+        (await api.Use("acme", "users")).Expect(402);
+        (await api.Use("acme", "users", -1_001)).Expect(201);
+        (await api.Use("acme", "users")).Expect(201);
+    }
+
+    private static async Task<Answer> Usage(TestApi api) => (await api.Get("/v1/organizations/acme/usage/current")).Expect(200);
+
+    private static JsonNode Line(Answer usage, string feature) => usage["usage"]!.AsArray().Single(l => l!["feature"]!.GetValue<string>() == feature)!;
+
+    private static decimal Decimal(JsonNode node, string name) => node[name]!.GetValue<decimal>();
+
+    private static long Cents(JsonNode line, string name) => line[name]!["amount"]!.GetValue<long>();
+}
