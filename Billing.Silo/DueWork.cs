@@ -40,7 +40,15 @@ public sealed partial class DueWork(IJournal journal, ILedgerHost host, Inbox in
             {
                 // The same instant's work has the same id on every machine that may see it due.
                 var command = new WriteDue { Id = $"ledger:due:{Micros.Of(now)}", ContentHash = ContentHash, At = now };
-                if ((await host.Organization(organization).Execute(command)).Events.Count > 0) written++;
+                try
+                {
+                    if ((await host.Organization(organization).Execute(command)).Events.Count > 0) written++;
+                }
+                catch (Exception e) when (e is not JournalUnavailableException)
+                {
+                    // One organization that cannot be loaded must not hold up those behind it.
+                    LogOrganizationFailure(log, organization, e);
+                }
             }
             count += written;
             if (written == 0 || due.Count < PageSize) return count;
@@ -74,6 +82,9 @@ public sealed partial class DueWork(IJournal journal, ILedgerHost host, Inbox in
             return false;
         }
     }
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "What is due for {Organization} could not be written.")]
+    private static partial void LogOrganizationFailure(ILogger log, string organization, Exception e);
 
     [LoggerMessage(Level = LogLevel.Error, Message = "What is due could not be written; it is tried again.")]
     private static partial void LogFailure(ILogger log, Exception e);

@@ -39,7 +39,7 @@ public static class UsageHistoryRoutes
         if (feature.Meter is not { } meter) return Problems.Answer(http, services, organization, Rejections.FeatureNotMetered(id));
         var bucket = http.ChoiceParameter<Bucket>("bucket") ?? Bucket.Day;
         var to = http.TimeParameter("to") ?? now;
-        var from = http.TimeParameter("from") ?? Instant.Max(view.OpenedAt, to - Duration.FromDays(30));
+        var from = http.TimeParameter("from") ?? (view.OpenedAt < to ? Instant.Max(view.OpenedAt, to - Duration.FromDays(30)) : to - Duration.FromDays(30));
         if (from >= to) throw new ApiException("invalid_parameter", "'from' is before 'to'.", "from");
         var zone = DateTimeZoneProviders.Tzdb[view.TimeZone];
 

@@ -34,12 +34,17 @@ public sealed class StripeEvents(Inbox inbox, CustomerDirectory customers, ILedg
     }
 
     /// <summary>Applies what was stored and not applied, such as before a crash.</summary>
-    public async Task ApplyPending()
+    public Task ApplyPending() => ApplyAll(InboxState.Pending);
+
+    /// <summary>Looks once more at everything that nobody claimed: a crash may have come between a link and what waited for it.</summary>
+    public Task ApplyUnclaimed() => ApplyAll(InboxState.Unclaimed);
+
+    private async Task ApplyAll(InboxState state)
     {
         string? after = null;
         while (true)
         {
-            var page = await inbox.List(InboxState.Pending, after, 100);
+            var page = await inbox.List(state, after, 100);
             foreach (var stored in page) await Replay(stored.Id);
             if (page.Count < 100) return;
             after = page[^1].Id;

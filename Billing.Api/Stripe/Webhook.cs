@@ -65,6 +65,7 @@ public sealed partial class InboxRetry(StripeEvents events, ILogger<InboxRetry> 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
         using var timer = new PeriodicTimer(Every);
+        var isFirst = true;
         try
         {
             do
@@ -72,6 +73,8 @@ public sealed partial class InboxRetry(StripeEvents events, ILogger<InboxRetry> 
                 try
                 {
                     await events.ApplyPending();
+                    if (isFirst) await events.ApplyUnclaimed();
+                    isFirst = false;
                 }
                 catch (Exception e) when (e is not OperationCanceledException)
                 {
