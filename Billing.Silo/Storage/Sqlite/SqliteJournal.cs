@@ -55,8 +55,9 @@ public sealed class SqliteJournal(SqliteDatabase database) : IJournal
         using var reader = command.ExecuteReader();
         var events = new List<StoredEvent>();
         while (reader.Read())
+            // A number that is too large was never written by us: it is read as another, so that the event's hash tells.
             events.Add(new StoredEvent(
-                reader.GetString(1), reader.GetInt64(2), reader.GetString(3), reader.GetInt32(4), Micros.ToInstant(reader.GetInt64(5)),
+                reader.GetString(1), reader.GetInt64(2), reader.GetString(3), (int)Math.Clamp(reader.GetInt64(4), int.MinValue, int.MaxValue), Micros.ToInstant(reader.GetInt64(5)),
                 Micros.ToInstant(reader.GetInt64(6)), reader.IsDBNull(7) ? null : reader.GetString(7), reader.IsDBNull(8) ? null : (byte[])reader[8],
                 (byte[])reader[9], (byte[])reader[10], reader.GetInt64(0)));
         return events;
