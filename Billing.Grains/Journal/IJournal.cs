@@ -46,6 +46,7 @@ public interface IJournal
 /// <param name="DueAt">When the organization next has something due; null when never. Kept beside the stream's head.</param>
 public sealed record StreamAppend(string Organization, long ExpectedVersion, IReadOnlyList<StoredEvent> Events, Instant? DueAt);
 
+/// <summary>What became of one append. There is nothing between all of it and nothing of it.</summary>
 public enum AppendOutcome
 {
     /// <summary>Durable.</summary>
