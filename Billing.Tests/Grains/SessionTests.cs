@@ -289,6 +289,7 @@ public sealed class SessionTests : IAsyncLifetime
         var gate = journal.Hold();
         var first = acme.Execute(Sessions.Use("first"));
         await gate.Entered;
+        var reads = journal.Reads;
         var twins = new[] { Sessions.Use("u"), Sessions.Use("u"), Sessions.Use("u", "calls", 2) }.Select(c => acme.Execute(c).AsTask()).ToList();
         gate.Release();
         await first;
@@ -298,6 +299,7 @@ public sealed class SessionTests : IAsyncLifetime
         Assert.Equal([false, true, false], results.Select(r => r.Replayed));
         Assert.Equal([3L, 3L], results.Take(2).Select(r => r.Events.Single().Version));
         Assert.Equal(RejectionKind.CommandIdReused, results[2].Rejection!.Kind);
+        Assert.Equal(reads, journal.Reads);
         await AssertChain(3);
     }
 
@@ -540,6 +542,19 @@ public sealed class SessionTests : IAsyncLifetime
         Assert.Contains("tg_2", refused.Message, StringComparison.Ordinal);
         Assert.Equal(3, (await journal.Inner.ReadHead("broken"))!.Version);
         Assert.Null((await acme.Execute(Sessions.Use("u"))).Rejection);
+    }
+
+    [Fact]
+    public async Task what_a_counter_cannot_hold_is_refused_and_its_neighbours_in_the_batch_are_recorded()
+    {
+        const decimal most = 1_000_000_000_000_000m;
+        var full = await acme.ExecuteAll([.. Enumerable.Range(0, 1_000).Select(i => Sessions.Use($"u{i}", "calls", most))], atomic: false);
+        Assert.All(full, r => Assert.Null(r.Rejection));
+
+        var results = await acme.ExecuteAll([Sessions.Use("before", "jobs"), Sessions.Use("too-much"), Sessions.Use("after", "jobs")], atomic: false);
+
+        Assert.Equal([null, RejectionKind.QuantityTooLarge, null], results.Select(r => r.Rejection?.Kind));
+        Assert.Equal(1_000 * most, (await acme.Check("calls", most, Sessions.At)).Entitlement!.Used);
     }
 
     [Fact]
