@@ -8,12 +8,15 @@ namespace Billing.Grains;
 /// <summary>The views, each one pure function of (state, catalogs, now). Every engine answers with these.</summary>
 public static class Reading
 {
+    /// <summary>May the organization use this much of this feature at this time?</summary>
+    /// <param name="quantity">In whole units; null is one.</param>
     public static CheckResult Check(State state, Catalogs catalogs, string featureId, decimal? quantity, Instant clock)
     {
         if (Ask(state, catalogs, featureId, quantity, out var feature, out var units) is { } rejection) return new CheckResult(null, rejection);
         return new CheckResult(EntitlementView.Of(Entitlements.Evaluate(state, catalogs, feature!, units, state.Now(clock))), null);
     }
 
+    /// <summary>As <see cref="Check"/>, with the steps by which the answer came about.</summary>
     public static ExplainResult Explain(State state, Catalogs catalogs, string featureId, decimal? quantity, Instant clock)
     {
         if (Ask(state, catalogs, featureId, quantity, out var feature, out var units) is { } rejection) return new ExplainResult(null, rejection);
@@ -27,9 +30,11 @@ public static class Reading
     public static EntitlementView? Entitlement(State state, Catalogs catalogs, string featureId, Instant clock) =>
         catalogs.Feature(featureId) is { } feature ? EntitlementView.Of(Entitlements.Evaluate(state, catalogs, feature, null, state.Now(clock))) : null;
 
+    /// <summary>Every feature of the current catalog, each for one unit, in the catalog's order.</summary>
     public static EntitlementView[] All(State state, Catalogs catalogs, Instant clock) =>
         [.. catalogs.Current.Features.Select(f => EntitlementView.Of(Entitlements.Evaluate(state, catalogs, f, null, state.Now(clock))))];
 
+    /// <summary>The organization with the plan in force. It has been opened.</summary>
     public static OrganizationView Organization(State state, Catalogs catalogs, Instant clock)
     {
         var force = Subscriptions.InForce(state, catalogs, state.Now(clock));
@@ -37,6 +42,7 @@ public static class Reading
             state.Account.OpenedAt!.Value, state.Account.ClosedAt, state.Version);
     }
 
+    /// <summary>Use in the running billing period, of every metered feature of the current catalog.</summary>
     public static UsageView Usage(State state, Catalogs catalogs, Instant clock)
     {
         var now = state.Now(clock);
@@ -46,11 +52,13 @@ public static class Reading
         return new UsageView(new PeriodView(period.Start, period.End), force.Plan?.Id, lines, new Money(lines.Sum(l => l.Charge.Amount), catalogs.Current.Currency));
     }
 
+    /// <summary>What can be burned now, and every grant in the order in which they are burned.</summary>
     public static TokensView Tokens(State state, Instant clock) => new(
         Ledger.Tokens.Balance(state, state.Now(clock)), state.Grants.Sum(g => g.Debt),
         [.. state.Grants.Select(g => new GrantView(g.Id, Spelling.Of(g.Kind), g.Priority, g.GrantedAt, g.ExpiresAt, g.Granted, g.Consumed, g.Held, g.Expired,
             g.Revoked, g.Remaining, g.Debt, g.Package, g.Payment, g.Currency is null ? null : new Money(g.Amount, g.Currency)))]);
 
+    /// <summary>The plan in force, the subscription behind it and its payments.</summary>
     public static SubscriptionView Subscription(State state, Catalogs catalogs, Instant clock)
     {
         var now = state.Now(clock);

@@ -42,6 +42,7 @@ public sealed record EntitlementView(
     private static readonly int[] NoWarnings = [];
     private static readonly Dictionary<int, int[]> OneWarning = new() { [80] = [80], [95] = [95], [100] = [100] };
 
+    /// <summary>Smallest units as whole ones with the meter's decimals.</summary>
     public static EntitlementView Of(Entitlement e) => new(
         e.Feature.Id, e.HasAccess, e.Value,
         e.Limit is { } limit ? Quantity.ToDecimal(limit, e.Decimals) : null,
@@ -82,6 +83,7 @@ public sealed record DenialView(
     /// <summary>When it was asked.</summary>
     [JsonIgnore] public Instant At { get; init; }
 
+    /// <summary>Smallest units as whole ones with the meter's decimals. The id is signed where the denial leaves the service.</summary>
     public static DenialView Of(Denial d)
     {
         var decimals = d.Feature.Meter?.Decimals ?? 0;
@@ -129,6 +131,7 @@ public sealed record UsageRecordView(
     /// <summary>The feature's entitlement as it is now, in the answer to a consume.</summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public EntitlementView? Entitlement { get; init; }
 
+    /// <summary>The record that an event stands for, priced in the catalog's currency.</summary>
     public static UsageRecordView Of(UsageRecorded e, Catalogs catalogs)
     {
         var decimals = catalogs.Feature(e.Feature)?.Meter?.Decimals ?? 0;
@@ -148,6 +151,7 @@ public sealed record UsageRecordView(
 /// <summary>What covered a quantity, in units of the meter: the three add up to it.</summary>
 public sealed record CoverageView(decimal Allowance, decimal Tokens, decimal Overage)
 {
+    /// <summary>Smallest units as whole ones.</summary>
     public static CoverageView Of(long allowance, long tokens, long overage, int decimals) => new(
         Quantity.ToDecimal(allowance, decimals), Quantity.ToDecimal(tokens, decimals), Quantity.ToDecimal(overage, decimals));
 }
@@ -156,6 +160,7 @@ public sealed record CoverageView(decimal Allowance, decimal Tokens, decimal Ove
 /// <param name="Charge">What is owed for usage so far: the lines' charges.</param>
 public sealed record UsageView(PeriodView Period, string? Plan, IReadOnlyList<UsageLineView> Usage, Money Charge);
 
+/// <summary>A stretch of time: <c>Start</c> inclusive, <c>End</c> exclusive.</summary>
 public sealed record PeriodView(Instant Start, Instant End);
 
 /// <param name="Quantity">Used in the billing period; a gauge's value now.</param>
@@ -171,6 +176,9 @@ public sealed record UsageLineView(
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public decimal? Peak { get; init; }
 }
 
+/// <summary>What was used in one running window.</summary>
+/// <param name="Window">hour, day, month, period or lifetime.</param>
+/// <param name="End">When it turns; null when it never does.</param>
 public sealed record WindowView(string Window, decimal Used, Instant Start, Instant? End);
 
 /// <param name="Balance">What can be burned now.</param>

@@ -55,6 +55,14 @@ public sealed class LedgerSession
         public readonly bool Atomic = atomic;
         public readonly TaskCompletionSource<CommandResult[]> Done = new(TaskCreationOptions.RunContinuationsAsynchronously);
         public readonly CommandOutcome[] Outcomes = new CommandOutcome[commands.Count];
+        public readonly CommandResult[] Results = new CommandResult[commands.Count];
+        public Exception? Failure;
+
+        public void Answer()
+        {
+            if (Failure is null) Done.SetResult(Results);
+            else Done.SetException(Failure);
+        }
     }
 
     /// <summary>What a command came to within a batch: a stretch of the batch's events, something recorded before, or a rejection.</summary>
@@ -110,18 +118,8 @@ public sealed class LedgerSession
 
     private async Task Run()
     {
-        while (true)
+        for (var batch = Next([]); batch.Count > 0; batch = Next(batch))
         {
-            List<Request> batch;
-            lock (gate)
-            {
-                if (waiting.Count == 0)
-                {
-                    running = false;
-                    return;
-                }
-                batch = TakeBatch();
-            }
             try
             {
                 await Process(batch);
@@ -132,9 +130,22 @@ public sealed class LedgerSession
                 Volatile.Write(ref published, null);
                 memory.Clear();
                 var failure = e as JournalUnavailableException ?? (e is UnknownEventException or BooksDoNotCloseException ? e : new JournalUnavailableException("The journal cannot be reached.", e));
-                foreach (var request in batch) request.Done.TrySetException(failure);
+                foreach (var request in batch) request.Failure = failure;
             }
         }
+    }
+
+    /// <summary>Takes what waits, or lets the loop rest; then answers the batch before. Whoever has an answer finds the session at rest when nobody else asks.</summary>
+    private List<Request> Next(List<Request> answered)
+    {
+        List<Request> batch;
+        lock (gate)
+        {
+            batch = TakeBatch();
+            running = batch.Count > 0;
+        }
+        foreach (var request in answered) request.Answer();
+        return batch;
     }
 
     private List<Request> TakeBatch()
@@ -293,7 +304,7 @@ public sealed class LedgerSession
     {
         foreach (var request in batch)
         {
-            var results = new CommandResult[request.Commands.Count];
+            var results = request.Results;
             for (var i = 0; i < results.Length; i++)
             {
                 var outcome = request.Outcomes[i];
@@ -302,7 +313,6 @@ public sealed class LedgerSession
                 else if (outcome.RecordedAt > 0) results[i] = new CommandResult(await EventsOf(outcome.RecordedAt, decided), true, null);
                 else results[i] = new CommandResult([], false, null);
             }
-            request.Done.TrySetResult(results);
         }
     }
 

@@ -8,6 +8,9 @@ public static class Quantity
     /// <summary>The most that one quantity may be, in smallest units.</summary>
     public const long MaxUnits = 1_000_000_000_000_000;
 
+    /// <summary>The most that one window counts, far enough from what an Int64 holds for sums with one more quantity.</summary>
+    public const long MaxCounted = 1_000 * MaxUnits;
+
     /// <summary>The most decimals that a meter may have.</summary>
     public const int MaxDecimals = 9;
 

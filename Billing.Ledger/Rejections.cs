@@ -86,6 +86,9 @@ public static class Rejections
     public static Rejection QuantityTooLarge(int decimals) => new(RejectionKind.QuantityTooLarge,
         $"A quantity is at most {Quantity.ToDecimal(Quantity.MaxUnits, decimals)}.", "quantity");
 
+    public static Rejection CounterFull(int decimals) => new(RejectionKind.QuantityTooLarge,
+        $"At most {Quantity.ToDecimal(Quantity.MaxCounted, decimals)} are counted in one window.", "quantity");
+
     public static Rejection QuantityTooPrecise(decimal value, int decimals, string unit) => new(RejectionKind.QuantityTooPrecise,
         decimals == 0 ? $"{value} is too precise: '{unit}' is counted in whole numbers." : $"{value} is too precise: '{unit}' has at most {decimals} decimal places.", "quantity");
 

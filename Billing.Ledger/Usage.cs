@@ -19,6 +19,7 @@ public static class Usage
         if (c.Quantity == 0 || (c.Quantity < 0 && meter.Aggregation == Aggregation.Sum)) return Rejections.QuantityNotPositive("quantity");
         if (Quantity.TryUnits(c.Quantity, meter.Decimals, meter.Unit, out var units) is { } wrong) return wrong;
         if (meter.Aggregation == Aggregation.Gauge && BelowZero(state, feature, units) is { } below) return below;
+        if (IsFull(state, c.Feature, units)) return Rejections.CounterFull(meter.Decimals);
 
         var at = now;
         if (c.Timestamp is { } timestamp)
@@ -102,6 +103,15 @@ public static class Usage
         if (feature.Meter!.Aggregation == Aggregation.Gauge) return start;
         var window = Subscriptions.InForce(state, catalogs, now).Plan?.Features.GetValueOrDefault(feature.Id)?.Window ?? feature.Meter.Window;
         return Instant.Max(start, use?.Running(window, now)?.Start ?? ask.Bounds(window).Start);
+    }
+
+    /// <summary>Whether a window could not count so much more.</summary>
+    private static bool IsFull(State state, string feature, long units)
+    {
+        if (state.Use(feature) is not { } use) return false;
+        foreach (var counter in use.Counters)
+            if (counter.Used + units > Quantity.MaxCounted) return true;
+        return false;
     }
 
     private static Rejection? BelowZero(State state, Feature feature, long change)

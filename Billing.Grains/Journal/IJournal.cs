@@ -46,6 +46,7 @@ public interface IJournal
 /// <param name="DueAt">When the organization next has something due; null when never. Kept beside the stream's head.</param>
 public sealed record StreamAppend(string Organization, long ExpectedVersion, IReadOnlyList<StoredEvent> Events, Instant? DueAt);
 
+/// <summary>What became of one append. There is nothing between all of it and nothing of it.</summary>
 public enum AppendOutcome
 {
     /// <summary>Durable.</summary>
@@ -83,13 +84,18 @@ public sealed record StreamHead(long Version, byte[] Hash);
 /// <summary>Times are stored as whole microseconds since 1970.</summary>
 public static class Micros
 {
+    private static readonly long First = Of(Instant.MinValue);
+    private static readonly long Last = Of(Instant.MaxValue);
+
+    /// <summary>Microseconds since 1970; what is finer is cut off.</summary>
     public static long Of(Instant at)
     {
         var ticks = at.ToUnixTimeTicks();
         return ticks >= 0 ? ticks / 10 : (ticks - 9) / 10;
     }
 
-    public static Instant ToInstant(long micros) => Instant.FromUnixTimeTicks(micros * 10);
+    /// <summary>The time. A number that no time has (a damaged row) is read as the nearest one: its event's hash tells.</summary>
+    public static Instant ToInstant(long micros) => Instant.FromUnixTimeTicks(Math.Clamp(micros, First, Last) * 10);
 
     /// <summary>The same time without what would be lost in storage.</summary>
     public static Instant Truncate(Instant at) => ToInstant(Of(at));

@@ -14,6 +14,7 @@ public sealed class SqliteDatabase : Database, IAsyncDisposable
     private readonly SemaphoreSlim writing = new(1, 1);
     private readonly SqliteConnection writer;
     private readonly ConcurrentBag<SqliteConnection> readers = [];
+    private Statements? statements;
 
     static SqliteDatabase() => SQLitePCL.Batteries_V2.Init();
 
@@ -31,6 +32,7 @@ public sealed class SqliteDatabase : Database, IAsyncDisposable
         var database = new SqliteDatabase(new SqliteConnectionStringBuilder { DataSource = path, Pooling = false }.ToString());
         database.writer.Execute("PRAGMA journal_mode = WAL;");
         database.Migrate(path);
+        database.statements = new Statements(database.writer);
         return database;
     }
 
@@ -61,12 +63,12 @@ public sealed class SqliteDatabase : Database, IAsyncDisposable
     }
 
     /// <summary>As <see cref="Write"/>, on the caller's thread, with the transaction in the caller's hands.</summary>
-    internal T WithWriter<T>(Func<SqliteConnection, T> write)
+    internal T WithWriter<T>(Func<Statements, T> write)
     {
         writing.Wait();
         try
         {
-            return write(writer);
+            return write(statements!);
         }
         finally
         {
@@ -86,6 +88,8 @@ public sealed class SqliteDatabase : Database, IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await writing.WaitAsync();
+        // A connection stays open, and the write-ahead log beside the file, for as long as it has a statement.
+        statements?.Dispose();
         await writer.DisposeAsync();
         foreach (var reader in readers) await reader.DisposeAsync();
         writing.Dispose();

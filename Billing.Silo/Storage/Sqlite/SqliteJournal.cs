@@ -7,26 +7,14 @@ using NodaTime;
 namespace Billing.Silo.Storage.Sqlite;
 
 /// <summary>The journal in a SQLite file. A group is one transaction, so one wait for the disk.</summary>
-public sealed class SqliteJournal : IJournal
+public sealed class SqliteJournal(SqliteDatabase database) : IJournal
 {
     private const string Columns = "position, organization, version, type, schema, effective_at, recorded_at, command_id, content_hash, body, hash";
 
-    private readonly SqliteDatabase database;
-    private readonly Lazy<Statements> statements;
-
-    public SqliteJournal(SqliteDatabase database)
-    {
-        this.database = database;
-        statements = new(() => database.WithWriter(connection => new Statements(connection)));
-    }
-
-    public ValueTask<IReadOnlyList<AppendOutcome>> AppendGroup(IReadOnlyList<StreamAppend> group)
-    {
-        var prepared = statements.Value;
-        // First without savepoints, which cost a copy of every page that they touch. A command id that is there already is
-        // rare: then the whole group is taken back and written again with one savepoint for each stream.
-        return new(database.WithWriter(connection => Write(prepared, group, withSavepoints: false) ?? Write(prepared, group, withSavepoints: true)!));
-    }
+    // First without savepoints, which cost a copy of every page that they touch. A command id that is there already is
+    // rare: then the whole group is taken back and written again with one savepoint for each stream.
+    public ValueTask<IReadOnlyList<AppendOutcome>> AppendGroup(IReadOnlyList<StreamAppend> group) =>
+        new(database.WithWriter(prepared => Write(prepared, group, withSavepoints: false) ?? Write(prepared, group, withSavepoints: true)!));
 
     public async ValueTask<IReadOnlyList<StoredEvent>> ReadStream(string organization, long fromVersion, int limit) => await database.Read(connection =>
         ReadEvents((SqliteConnection)connection, $"SELECT {Columns} FROM events WHERE organization = $a AND version >= $b ORDER BY version LIMIT $limit",
@@ -67,8 +55,9 @@ public sealed class SqliteJournal : IJournal
         using var reader = command.ExecuteReader();
         var events = new List<StoredEvent>();
         while (reader.Read())
+            // A number that is too large was never written by us: it is read as another, so that the event's hash tells.
             events.Add(new StoredEvent(
-                reader.GetString(1), reader.GetInt64(2), reader.GetString(3), reader.GetInt32(4), Micros.ToInstant(reader.GetInt64(5)),
+                reader.GetString(1), reader.GetInt64(2), reader.GetString(3), (int)Math.Clamp(reader.GetInt64(4), int.MinValue, int.MaxValue), Micros.ToInstant(reader.GetInt64(5)),
                 Micros.ToInstant(reader.GetInt64(6)), reader.IsDBNull(7) ? null : reader.GetString(7), reader.IsDBNull(8) ? null : (byte[])reader[8],
                 (byte[])reader[9], (byte[])reader[10], reader.GetInt64(0)));
         return events;

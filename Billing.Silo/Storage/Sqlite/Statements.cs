@@ -8,11 +8,12 @@ namespace Billing.Silo.Storage.Sqlite;
 /// The journal's writing statements, prepared once on the writer's connection and bound without a parameter object for
 /// each value: this is the hot path of every consume.
 /// </summary>
-internal sealed class Statements
+internal sealed class Statements : IDisposable
 {
     private const int ConstraintUnique = 2067;
 
     private readonly sqlite3 handle;
+    private readonly List<sqlite3_stmt> all = [];
     private readonly sqlite3_stmt insert;
     private readonly sqlite3_stmt newHead;
     private readonly sqlite3_stmt moveHead;
@@ -75,6 +76,11 @@ internal sealed class Statements
         return Step(insert);
     }
 
+    public void Dispose()
+    {
+        foreach (var statement in all) statement.Dispose();
+    }
+
     /// <returns>False on a violated unique index.</returns>
     private bool Step(sqlite3_stmt statement)
     {
@@ -90,7 +96,9 @@ internal sealed class Statements
     private sqlite3_stmt Prepare(string sql)
     {
         var result = raw.sqlite3_prepare_v2(handle, sql, out var statement);
-        return result == raw.SQLITE_OK ? statement : throw new SqliteException(raw.sqlite3_errmsg(handle).utf8_to_string(), result);
+        if (result != raw.SQLITE_OK) throw new SqliteException(raw.sqlite3_errmsg(handle).utf8_to_string(), result);
+        all.Add(statement);
+        return statement;
     }
 
     internal sealed class Statement(Statements owner, string sql)
