@@ -60,7 +60,7 @@ public sealed class LedgerHost : ILedgerHost, IAsyncDisposable
     {
         stopping = true;
         foreach (var resident in residents.Values)
-            while (!resident.Session.TryRetire()) await Task.Yield();
+            while (!resident.Session.TryRetire()) await Task.Delay(1);
         await writer.DisposeAsync();
     }
 

@@ -1,3 +1,4 @@
+using System.Data.Common;
 using Billing.Grains.Journal;
 using Billing.Ledger;
 
@@ -129,7 +130,8 @@ public sealed class LedgerSession
                 // Whatever went wrong, memory is no longer known to be right: the next batch reads the journal.
                 Volatile.Write(ref published, null);
                 memory.Clear();
-                var failure = e as JournalUnavailableException ?? (e is UnknownEventException or BooksDoNotCloseException ? e : new JournalUnavailableException("The journal cannot be reached.", e));
+                // A defect of ours is not dressed up as one of the journal's.
+                var failure = e is DbException or IOException or TimeoutException ? new JournalUnavailableException("The journal cannot be reached.", e) : e;
                 foreach (var request in batch) request.Failure = failure;
             }
         }
@@ -365,42 +367,6 @@ public sealed class LedgerSession
         }
         Volatile.Write(ref published, state);
         return state;
-    }
-}
-
-/// <summary>The last command ids of one organization. Older ones are found in the journal.</summary>
-public sealed class CommandMemory
-{
-    /// <summary>How many are remembered for each organization.</summary>
-    public const int Capacity = 256;
-
-    internal const int BytesPerCommand = 220;
-
-    private readonly Dictionary<string, RecordedCommand> recorded = [];
-    private readonly Queue<string> inOrder = new();
-    private bool hasForgotten;
-
-    public int Count => recorded.Count;
-
-    /// <summary>Whether it knows every id of the stream, so that what it does not know was never recorded.</summary>
-    public bool IsComplete(long version) => !hasForgotten || version == 0;
-
-    public bool TryGet(string commandId, out RecordedCommand command) => recorded.TryGetValue(commandId, out command);
-
-    public void Add(string commandId, RecordedCommand command)
-    {
-        if (!recorded.TryAdd(commandId, command)) return;
-        inOrder.Enqueue(commandId);
-        if (inOrder.Count <= Capacity) return;
-        recorded.Remove(inOrder.Dequeue());
-        hasForgotten = true;
-    }
-
-    public void Clear()
-    {
-        recorded.Clear();
-        inOrder.Clear();
-        hasForgotten = false;
     }
 }
 

@@ -27,5 +27,9 @@ public static class Pricing
     public static decimal Exact(long units, int decimals, decimal unitPrice, string currency) =>
         Quantity.ToDecimal(units, decimals) * unitPrice * MinorUnits(currency);
 
-    public static long Round(decimal minorUnits) => (long)Math.Round(minorUnits, MidpointRounding.AwayFromZero);
+    /// <summary>An amount beyond 10^18 minor units reads as that: absurd use at an absurd price must not make the ledger unreadable.</summary>
+    public static long Round(decimal minorUnits) =>
+        (long)Math.Clamp(Math.Round(minorUnits, MidpointRounding.AwayFromZero), -MaxAmount, MaxAmount);
+
+    private const decimal MaxAmount = 1_000_000_000_000_000_000;
 }
