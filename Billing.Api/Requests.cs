@@ -29,7 +29,7 @@ public sealed class RequestBody(JsonDocument document, string route) : IDisposab
         var route = $"{http.Request.Method} {http.Request.Path}";
         if (http.Request.ContentLength is 0 or null && !http.Request.Headers.ContainsKey("Transfer-Encoding")) return new RequestBody(JsonDocument.Parse("{}"), route);
         if (!http.Request.HasJsonContentType())
-            throw new ApiException("unsupported_media_type", $"The body is '{http.Request.ContentType}'. Send Content-Type: application/json.");
+            throw new ApiException("unsupported_media_type", MustBeJson(http));
         if (http.Request.ContentLength > maxBytes) throw TooLarge(maxBytes);
 
         var reader = http.Request.BodyReader;
@@ -97,6 +97,8 @@ public sealed class RequestBody(JsonDocument document, string route) : IDisposab
     public void Dispose() => document.Dispose();
 
     private static ApiException TooLarge(int maxBytes) => new("body_too_large", $"The body may have at most {maxBytes} bytes here.");
+    public static string MustBeJson(HttpContext http) => $"The body is '{http.Request.ContentType}'. Send Content-Type: application/json.";
+
 
     /// <summary>Our converters explain themselves; what the serializer says by itself is about CLR types.</summary>
     private static string Expected(JsonException e) => e.InnerException is null && !e.Message.Contains("System.", StringComparison.Ordinal) && !e.Message.Contains("Billing.", StringComparison.Ordinal)
