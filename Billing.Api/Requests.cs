@@ -108,8 +108,18 @@ public sealed class RequestBody(JsonDocument document, string route) : IDisposab
     private static string? UnknownField(JsonElement json, JsonTypeInfo type, string path)
     {
         if (type.Kind != JsonTypeInfoKind.Object || json.ValueKind != JsonValueKind.Object) return null;
+        if (type.Kind == JsonTypeInfoKind.Enumerable && json.ValueKind == JsonValueKind.Array)
+        {
+            var element = type.Options.GetTypeInfo(type.ElementType!);
+            return json.EnumerateArray().Select((item, i) => UnknownField(item, element, $"{path}[{i}]")).FirstOrDefault(found => found is not null);
+        }
         foreach (var member in json.EnumerateObject())
-            if (!type.Properties.Any(p => p.Name == member.Name)) return path.Length == 0 ? member.Name : $"{path}.{member.Name}";
+        {
+            var place = path.Length == 0 ? member.Name : $"{path}.{member.Name}";
+            if (type.Properties.FirstOrDefault(p => p.Name == member.Name) is not { } property) return place;
+            if (member.Value.ValueKind is JsonValueKind.Object or JsonValueKind.Array
+                && UnknownField(member.Value, type.Options.GetTypeInfo(property.PropertyType), place) is { } unknown) return unknown;
+        }
         return null;
     }
 }

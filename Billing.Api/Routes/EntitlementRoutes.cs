@@ -52,10 +52,10 @@ public static class EntitlementRoutes
         if (items.Count > MaxItems) throw new ApiException("batch_too_large", $"At most {MaxItems} features are checked at once.", "items");
         var now = services.Clock.Now();
         var entitlements = new List<EntitlementView>();
-        foreach (var item in items)
+        for (var i = 0; i < items.Count; i++)
         {
-            if (item.Feature is not { } feature) throw new ApiException("missing_field", "Each item names its feature.", "items.feature");
-            var result = await services.Host.Organization(organization).Check(feature, item.Quantity, now);
+            if (items[i]?.Feature is not { } feature) throw new ApiException("missing_field", "Each item names its feature.", $"items[{i}].feature");
+            var result = await services.Host.Organization(organization).Check(feature, items[i].Quantity, now);
             if (result.Rejection is { } rejection) return Problems.Answer(http, services, organization, rejection);
             entitlements.Add(result.Entitlement!);
         }
