@@ -54,7 +54,8 @@ public sealed class RequestBody(JsonDocument document, string route) : IDisposab
                 document.Dispose();
                 throw new ApiException("invalid_json", "The body must be a JSON object.");
             }
-            catch (JsonException e)
+            // A name with half a character in it (\ud800 alone) is no JsonException.
+            catch (Exception e) when (e is JsonException or InvalidOperationException)
             {
                 throw new ApiException("invalid_json", $"The body cannot be read as JSON of at most {MaxDepth} levels: {e.Message}");
             }
