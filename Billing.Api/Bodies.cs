@@ -147,7 +147,8 @@ public sealed record ProblemTypeView(string Code, int Status, string Title);
 /// <summary>JSON numbers only, and none that would lose digits on the way.</summary>
 public sealed class QuantityJson : JsonConverter<decimal>
 {
-    private const int MaxDigits = 28;
+    /// <summary>What a decimal holds without rounding.</summary>
+    public const int MaxDigits = 28;
 
     public override decimal Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options)
     {
@@ -158,7 +159,7 @@ public sealed class QuantityJson : JsonConverter<decimal>
                 if (char.IsAsciiDigit((char)b)) digits++;
         if (digits > MaxDigits) throw new JsonException($"A quantity has at most {MaxDigits} digits.");
         // Too large for a decimal is far too large for a quantity: the ledger says so in its own words.
-        return reader.TryGetDecimal(out var value) ? value : decimal.MaxValue;
+        return reader.TryGetDecimal(out var value) ? value : !reader.HasValueSequence && reader.ValueSpan[0] == (byte)'-' ? decimal.MinValue : decimal.MaxValue;
     }
 
     public override void Write(Utf8JsonWriter writer, decimal value, JsonSerializerOptions options) => writer.WriteNumberValue(value);

@@ -97,9 +97,9 @@ public sealed class RequestBody(JsonDocument document, string route) : IDisposab
 
     public void Dispose() => document.Dispose();
 
-    private static ApiException TooLarge(int maxBytes) => new("body_too_large", $"The body may have at most {maxBytes} bytes here.");
     public static string MustBeJson(HttpContext http) => $"The body is '{http.Request.ContentType}'. Send Content-Type: application/json.";
 
+    private static ApiException TooLarge(int maxBytes) => new("body_too_large", $"The body may have at most {maxBytes} bytes here.");
 
     /// <summary>Our converters explain themselves; what the serializer says by itself is about CLR types.</summary>
     private static string Expected(JsonException e) => e.InnerException is null && !e.Message.Contains("System.", StringComparison.Ordinal) && !e.Message.Contains("Billing.", StringComparison.Ordinal)
@@ -108,12 +108,12 @@ public sealed class RequestBody(JsonDocument document, string route) : IDisposab
 
     private static string? UnknownField(JsonElement json, JsonTypeInfo type, string path)
     {
-        if (type.Kind != JsonTypeInfoKind.Object || json.ValueKind != JsonValueKind.Object) return null;
         if (type.Kind == JsonTypeInfoKind.Enumerable && json.ValueKind == JsonValueKind.Array)
         {
             var element = type.Options.GetTypeInfo(type.ElementType!);
             return json.EnumerateArray().Select((item, i) => UnknownField(item, element, $"{path}[{i}]")).FirstOrDefault(found => found is not null);
         }
+        if (type.Kind != JsonTypeInfoKind.Object || json.ValueKind != JsonValueKind.Object) return null;
         foreach (var member in json.EnumerateObject())
         {
             var place = path.Length == 0 ? member.Name : $"{path}.{member.Name}";
@@ -203,7 +203,7 @@ public static class RequestExtensions
     public static decimal? QuantityParameter(this HttpContext http, string name)
     {
         if (http.Request.Query[name].FirstOrDefault() is not { } text) return null;
-        return decimal.TryParse(text, NumberStyles.AllowDecimalPoint | NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var value)
+        return text.Length <= QuantityJson.MaxDigits && decimal.TryParse(text, NumberStyles.AllowDecimalPoint | NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var value)
             ? value
             : throw new ApiException("invalid_parameter", $"'{text}' is no quantity. Write a number such as 3 or 12.5.", name);
     }
@@ -220,7 +220,8 @@ public static class RequestExtensions
     {
         if (http.Request.Query[name].FirstOrDefault() is not { } text) return null;
         var parsed = NodaTime.Text.OffsetDateTimePattern.Rfc3339.Parse(text);
-        return parsed.Success
+        // At the very ends of the calendar there is no next day or hour to count to.
+        return parsed.Success && parsed.Value.Year is >= 1 and <= 9998
             ? parsed.Value.ToInstant()
             : throw new ApiException("invalid_parameter", $"'{text}' is no time. Write it like 2026-11-20T10:00:00Z.", name);
     }
