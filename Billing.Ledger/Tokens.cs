@@ -53,7 +53,7 @@ public static class Tokens
     public static Decision Decide(State state, GrantTokens c, Instant now)
     {
         if (c.Tokens <= 0) return Rejections.QuantityNotPositive("tokens");
-        if (c.Tokens > Quantity.MaxUnits) return Rejections.QuantityTooLarge(0);
+        if (c.Tokens > Quantity.MaxUnits) return Rejections.QuantityTooLarge(0) with { Field = "tokens" };
         if (c.ExpiresAt is { } end && end <= now) return Rejections.ExpiryInPast();
         return new TokensGranted(c.Kind, c.Tokens, c.Priority, c.ExpiresAt, c.Reason) { Version = state.Version + 1, EffectiveAt = now, RecordedAt = now };
     }
