@@ -72,6 +72,7 @@ public static class UsageRoutes
             }
         }
 
+        if (commands.Count == 0 && await services.Host.Organization(organization).Read(services.Clock.Now()) is null) return OrganizationRoutes.Unknown(http, organization);
         var results = commands.Count == 0 ? [] : await services.Host.Organization(organization).ExecuteAll(commands, isAtomic);
         if (results.Select(r => r.Rejection).FirstOrDefault(r => r?.Kind is RejectionKind.OrganizationUnknown or RejectionKind.OrganizationClosed) is { } nobody)
             return Problems.Answer(http, services, organization, nobody);
