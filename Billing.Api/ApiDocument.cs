@@ -51,7 +51,7 @@ internal static class ApiDocument
 
     public static void MapApiDocument(this WebApplication app)
     {
-        app.MapOpenApi("/openapi/{documentName}.json");
+        app.MapOpenApi("/openapi/v1.json");
         app.UseSwaggerUI(ui =>
         {
             ui.RoutePrefix = "swagger";
