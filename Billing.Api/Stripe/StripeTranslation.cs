@@ -14,7 +14,7 @@ public sealed record StripeEvent(string Id, string Type, Instant Created, string
     /// <returns>Null when the body is no event.</returns>
     public static StripeEvent? Parse(ReadOnlyMemory<byte> body)
     {
-        using var document = JsonDocument.Parse(body, new JsonDocumentOptions { MaxDepth = 64 });
+        using var document = JsonDocument.Parse(body, new JsonDocumentOptions { MaxDepth = 64, AllowDuplicateProperties = false });
         var root = document.RootElement;
         if (root.Text("object") != "event" || root.Text("id") is not { Length: > 0 and <= 255 } id || root.Text("type") is not { Length: > 0 and <= 255 } type) return null;
         if (root.Time("created") is not { } created || root.Get("data")?.Get("object") is not { ValueKind: JsonValueKind.Object } data) return null;
@@ -161,7 +161,20 @@ internal static class StripeJson
     public static JsonElement? Get(this JsonElement json, string name) =>
         json.ValueKind == JsonValueKind.Object && json.TryGetProperty(name, out var value) && value.ValueKind != JsonValueKind.Null ? value : null;
 
-    public static string? Text(this JsonElement json, string name) => json.Get(name) is { ValueKind: JsonValueKind.String } value ? value.GetString() : null;
+    public static string? Text(this JsonElement json, string name) => json.Get(name) is { ValueKind: JsonValueKind.String } value ? Text(value) : null;
+
+    private static string? Text(JsonElement value)
+    {
+        try
+        {
+            return value.GetString();
+        }
+        catch (InvalidOperationException)
+        {
+            // Half a character (\ud800 alone) is JSON, and no text.
+            return null;
+        }
+    }
 
     public static long? Number(this JsonElement json, string name) =>
         json.Get(name) is { ValueKind: JsonValueKind.Number } value && value.TryGetInt64(out var number) ? number : null;
@@ -171,7 +184,7 @@ internal static class StripeJson
 
     public static string? Reference(this JsonElement json, string name) => json.Get(name) switch
     {
-        { ValueKind: JsonValueKind.String } id => id.GetString(),
+        { ValueKind: JsonValueKind.String } id => Text(id),
         { ValueKind: JsonValueKind.Object } expanded => expanded.Text("id"),
         _ => null,
     };
