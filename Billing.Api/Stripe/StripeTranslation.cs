@@ -109,7 +109,9 @@ public static class StripeTranslation
         var commandId = paid ? $"stripe:invoice:{id}:paid" : $"stripe:invoice:{id}:failed:{attempt}";
         var amount = (paid ? invoice.Number("amount_paid") : invoice.Number("amount_due")) ?? 0;
         var commands = Link(organization, e, now);
-        commands.Add(new RecordPayment(id, details?.Reference("subscription"), paid, paid ? 0 : attempt, amount, invoice.Text("currency") ?? "usd", e.Created)
+        // The invoice's own time where it has one, because Stripe may make two events of one payment, each with its time.
+        var at = (paid ? invoice.Get("status_transitions")?.Time("paid_at") : null) ?? e.Created;
+        commands.Add(new RecordPayment(id, details?.Reference("subscription"), paid, paid ? 0 : attempt, amount, invoice.Text("currency") ?? "usd", at)
         {
             Id = commandId, ContentHash = HashOf(commandId), At = now,
         });
