@@ -58,7 +58,7 @@ public static class StripeTranslation
         {
             // Nothing was due: then there is no payment to know it by.
             var payment = session.Reference("payment_intent") is { } intent ? $"payment:{intent}" : $"session:{session.Text("id")}";
-            commands.Add(Purchase(package, payment, session.Number("amount_total") ?? 0, session.Text("currency"), e, now));
+            commands.AddRange(Purchase(package, payment, session.Number("amount_total") ?? 0, session.Text("currency"), e, now));
         }
         return new Translation(organization, commands);
     }
@@ -70,7 +70,7 @@ public static class StripeTranslation
         var organization = intent.Metadata("organization_id");
         var commands = Link(organization, e, now);
         if (intent.Metadata("token_package") is { } package && intent.Text("status") == "succeeded")
-            commands.Add(Purchase(package, $"payment:{intent.Text("id")}", intent.Number("amount_received") ?? intent.Number("amount") ?? 0, intent.Text("currency"), e, now));
+            commands.AddRange(Purchase(package, $"payment:{intent.Text("id")}", intent.Number("amount_received") ?? intent.Number("amount") ?? 0, intent.Text("currency"), e, now));
         return new Translation(organization, commands);
     }
 
@@ -127,11 +127,17 @@ public static class StripeTranslation
     }
 
     /// <summary>Known by the payment, so that every event about one payment is one purchase.</summary>
-    private static PurchaseTokens Purchase(string package, string payment, long amount, string? currency, StripeEvent e, Instant now) =>
-        new(package, payment[(payment.IndexOf(':') + 1)..], amount, currency ?? "usd", e.Created)
-        {
-            Id = $"stripe:{payment}", ContentHash = HashOf($"tokens:{payment}:{package}"), At = now,
-        };
+    private static Command[] Purchase(string package, string payment, long amount, string? currency, StripeEvent e, Instant now)
+    {
+        var id = payment[(payment.IndexOf(':') + 1)..];
+        var dated = $"stripe:{payment}:at:{e.Created.ToUnixTimeSeconds()}";
+        return
+        [
+            new PurchaseTokens(package, id, amount, currency ?? "usd", e.Created) { Id = $"stripe:{payment}", ContentHash = HashOf($"tokens:{payment}:{package}"), At = now },
+            // Each of those events has a time of its own. The oldest is the purchase's, in whatever order they come.
+            new DatePurchase(id, e.Created) { Id = dated, ContentHash = HashOf(dated), At = now },
+        ];
+    }
 
     private static Translation Failed(string? organization, StripeEvent e, string why) =>
         new(organization, [], e.ApiVersion is { } version && !version.EndsWith(".dahlia", StringComparison.Ordinal)
