@@ -37,6 +37,7 @@ public sealed class TestApi : IAsyncDisposable
         Clock = clock;
         Url = app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.Single();
         Http = Client(Settings.DevelopmentKey);
+        Anonymous = Client(null);
     }
 
     public SettableClock Clock { get; }
@@ -45,6 +46,9 @@ public sealed class TestApi : IAsyncDisposable
 
     /// <summary>With the operator's key.</summary>
     public HttpClient Http { get; }
+
+    /// <summary>Without a key.</summary>
+    public HttpClient Anonymous { get; }
 
     public string Folder => folder;
 
@@ -165,8 +169,7 @@ public sealed class TestApi : IAsyncDisposable
         using var request = new HttpRequestMessage(HttpMethod.Post, "/webhooks/stripe") { Content = new ByteArrayContent(body) };
         request.Content.Headers.ContentType = new MediaTypeHeaderValue("application/json");
         request.Headers.TryAddWithoutValidation("Stripe-Signature", signature ?? Sign(body, Clock.Now.ToUnixTimeSeconds()));
-        using var anonymous = Client(null);
-        return await Send(request, anonymous);
+        return await Send(request, Anonymous);
     }
 
     public static string Sign(byte[] body, long time, string secret = WebhookSecret)
@@ -178,6 +181,7 @@ public sealed class TestApi : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         Http.Dispose();
+        Anonymous.Dispose();
         await app.StopAsync();
         await app.DisposeAsync();
         if (!keepsFolder) Directory.Delete(folder, recursive: true);
