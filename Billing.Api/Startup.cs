@@ -73,8 +73,15 @@ internal static class Startup
         await database.DisposeAsync();
     }
 
-    private static string[] Urls(IConfiguration configuration) =>
-        (configuration["urls"] ?? Settings.DefaultUrl).Split(';', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
+    /// <summary>Every way to say where to listen. Ports by themselves are open to the world, and container images set them.</summary>
+    private static IEnumerable<string> Urls(IConfiguration configuration)
+    {
+        var urls = Several("urls");
+        string[] ports = urls.Length > 0 ? [] : [.. Several("http_ports"), .. Several("https_ports")];
+        return [.. urls, .. ports.Select(port => $"http://*:{port}"), .. configuration.GetSection("Kestrel:Endpoints").GetChildren().Select(e => e["Url"]).OfType<string>()];
+
+        string[] Several(string name) => (configuration[name] ?? "").Split(';', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
+    }
 
     private static bool IsLoopback(string url) =>
         Uri.TryCreate(url, UriKind.Absolute, out var uri) && (uri.IsLoopback || (IPAddress.TryParse(uri.Host.Trim('[', ']'), out var ip) && IPAddress.IsLoopback(ip)));
