@@ -72,7 +72,12 @@ public static class UsageRoutes
             }
         }
 
-        if (commands.Count == 0 && await services.Host.Organization(organization).Read(services.Clock.Now()) is null) return OrganizationRoutes.Unknown(http, organization);
+        if (commands.Count == 0)
+        {
+            // Nothing is left to decide but whether there is anybody to decide it for.
+            if (await services.Host.Organization(organization).Read(services.Clock.Now()) is not { } view) return OrganizationRoutes.Unknown(http, organization);
+            if (view.ClosedAt is not null) return Problems.Answer(http, services, organization, Rejections.OrganizationClosed(organization));
+        }
         var results = commands.Count == 0 ? [] : await services.Host.Organization(organization).ExecuteAll(commands, isAtomic);
         if (results.Select(r => r.Rejection).FirstOrDefault(r => r?.Kind is RejectionKind.OrganizationUnknown or RejectionKind.OrganizationClosed) is { } nobody)
             return Problems.Answer(http, services, organization, nobody);
