@@ -1,9 +1,10 @@
 using Billing.Grains;
+using Xunit.Abstractions;
 
 namespace Billing.Tests.Api;
 
 /// <summary>The same key and content is the same request, for ever; the same key with other content is refused.</summary>
-public sealed class IdempotencyTests
+public sealed class IdempotencyTests(ITestOutputHelper output)
 {
     private const string Usage = "/v1/organizations/acme/usage";
     private const string Batch = "/v1/organizations/acme/usage/batch";
@@ -317,7 +318,7 @@ public sealed class IdempotencyTests
     public async Task whatever_is_sent_twice_at_once_is_recorded_once()
     {
         const int seed = 20_261_120;
-        Console.WriteLine($"seed {seed}");
+        output.WriteLine($"seed {seed}");
         var random = new Random(seed);
         await using var api = await TestApi.Start("learning-community");
         await api.Open("acme", plan: "pro-learn");
