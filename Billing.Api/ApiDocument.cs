@@ -1,4 +1,9 @@
+using System.ComponentModel.DataAnnotations;
 using System.Text.Json.Nodes;
+using System.Text.Json.Serialization;
+using System.Text.Json.Serialization.Metadata;
+using Microsoft.AspNetCore.OpenApi;
+using Microsoft.AspNetCore.WebUtilities;
 using Microsoft.OpenApi;
 using NodaTime;
 
@@ -7,6 +12,26 @@ namespace Billing.Api;
 /// <summary>The OpenAPI document, generated from the routes, and Swagger UI over it.</summary>
 internal static class ApiDocument
 {
+    private sealed record QueryNames(string[] Names);
+
+    /// <summary>Every query parameter that some route reads.</summary>
+    private static readonly Dictionary<string, (string Description, OpenApiSchema Schema)> Query = new()
+    {
+        ["limit"] = ($"How many at most: 1 to {RequestExtensions.MaxPageSize}; 100 without one.", new OpenApiSchema { Type = JsonSchemaType.Integer }),
+        ["cursor"] = ("next_cursor of the page before.", new OpenApiSchema { Type = JsonSchemaType.String }),
+        ["quantity"] = ("In whole units; one unit without it.", new OpenApiSchema { Type = JsonSchemaType.Number }),
+        ["feature"] = ("A feature's id.", new OpenApiSchema { Type = JsonSchemaType.String }),
+        ["from"] = ("The first instant of it; 30 days before its end without one.", new OpenApiSchema { Type = JsonSchemaType.String, Format = "date-time" }),
+        ["to"] = ("The first instant after it; now without one.", new OpenApiSchema { Type = JsonSchemaType.String, Format = "date-time" }),
+        ["bucket"] = ("hour, day (without one) or month.", new OpenApiSchema { Type = JsonSchemaType.String, Enum = ["hour", "day", "month"] }),
+        ["after"] = ("The version after which to begin.", new OpenApiSchema { Type = JsonSchemaType.Integer }),
+        ["type"] = ("An event type such as usage-recorded.", new OpenApiSchema { Type = JsonSchemaType.String }),
+        ["state"] = ("pending, applied, ignored, unclaimed or failed.", new OpenApiSchema { Type = JsonSchemaType.String, Enum = ["pending", "applied", "ignored", "unclaimed", "failed"] }),
+    };
+
+    /// <summary>The route reads these query parameters.</summary>
+    public static RouteHandlerBuilder TakesQuery(this RouteHandlerBuilder route, params string[] names) => route.WithMetadata(new QueryNames(names));
+
     public static IServiceCollection AddApiDocument(this IServiceCollection services) => services.AddOpenApi("v1", options =>
     {
         options.AddDocumentTransformer((document, _, _) =>
@@ -26,32 +51,41 @@ internal static class ApiDocument
         options.AddOperationTransformer((operation, context, _) =>
         {
             var path = context.Description.RelativePath ?? "";
+            var metadata = context.Description.ActionDescriptor.EndpointMetadata;
             if (!path.StartsWith("v1", StringComparison.Ordinal)) operation.Security = [];
-            if (path.StartsWith("v1/", StringComparison.Ordinal) && context.Description.HttpMethod is "POST" or "PUT" or "DELETE")
-            {
-                operation.Parameters ??= [];
+            operation.Parameters ??= [];
+            foreach (var name in metadata.OfType<QueryNames>().SelectMany(q => q.Names))
+                operation.Parameters.Add(new OpenApiParameter { Name = name, In = ParameterLocation.Query, Description = Query[name].Description, Schema = Query[name].Schema });
+            if (ChangesAnOrganization(path, context.Description.HttpMethod))
                 operation.Parameters.Add(new OpenApiParameter
                 {
-                    Name = "Idempotency-Key", In = ParameterLocation.Header, Required = context.Description.HttpMethod == "POST" && path.Contains("organizations", StringComparison.Ordinal),
+                    Name = "Idempotency-Key", In = ParameterLocation.Header, Required = context.Description.HttpMethod == "POST",
                     Description = "One new value for each new request, the same for a repeat.", Schema = new OpenApiSchema { Type = JsonSchemaType.String },
                 });
-            }
+            AddProblems(operation, context, path, metadata);
             return Task.CompletedTask;
         });
         options.AddSchemaTransformer((schema, context, _) =>
         {
-            if (context.JsonTypeInfo.Type != typeof(Instant) && context.JsonTypeInfo.Type != typeof(Instant?)) return Task.CompletedTask;
-            schema.Type = context.JsonTypeInfo.Type == typeof(Instant?) ? JsonSchemaType.String | JsonSchemaType.Null : JsonSchemaType.String;
-            schema.Format = "date-time";
-            schema.Properties?.Clear();
-            schema.Examples = [JsonValue.Create("2026-11-20T10:00:00Z")!];
+            var type = Nullable.GetUnderlyingType(context.JsonTypeInfo.Type) ?? context.JsonTypeInfo.Type;
+            // What has a converter of its own is written as the converter says.
+            if (type == typeof(decimal)) schema.Type ??= JsonSchemaType.Number;
+            if (type == typeof(Instant))
+            {
+                schema.Type = context.JsonTypeInfo.Type == typeof(Instant?) ? JsonSchemaType.String | JsonSchemaType.Null : JsonSchemaType.String;
+                schema.Format = "date-time";
+                schema.Properties?.Clear();
+                schema.Examples = [JsonValue.Create("2026-11-20T10:00:00Z")!];
+            }
+            foreach (var property in context.JsonTypeInfo.Properties.Where(p => !IsRequired(p, isBody: type.Name.EndsWith("Body", StringComparison.Ordinal))))
+                schema.Required?.Remove(property.Name);
             return Task.CompletedTask;
         });
     });
 
     public static void MapApiDocument(this WebApplication app)
     {
-        app.MapOpenApi("/openapi/{documentName}.json");
+        app.MapOpenApi("/openapi/v1.json");
         app.UseSwaggerUI(ui =>
         {
             ui.RoutePrefix = "swagger";
@@ -59,4 +93,37 @@ internal static class ApiDocument
         });
         app.MapGet("/", () => Results.Redirect("/swagger")).ExcludeFromDescription();
     }
+
+    /// <summary>A check is a POST because it has a body; it changes nothing.</summary>
+    private static bool ChangesAnOrganization(string path, string? method) =>
+        method is "POST" or "PUT" or "DELETE" && path.StartsWith("v1/organizations", StringComparison.Ordinal) && !path.EndsWith("/check", StringComparison.Ordinal);
+
+    /// <summary>What every route of a kind may refuse, beside what it names itself.</summary>
+    private static void AddProblems(OpenApiOperation operation, OpenApiOperationTransformerContext context, string path, IList<object> metadata)
+    {
+        var isOfOrganization = path.Contains("{organization}", StringComparison.Ordinal);
+        var takesBody = context.Description.SupportedRequestFormats.Count > 0;
+        var changes = ChangesAnOrganization(path, context.Description.HttpMethod);
+        operation.Responses ??= [];
+        if (path.StartsWith("v1", StringComparison.Ordinal)) Add(401);
+        if (metadata.IsOperatorOnly()) Add(403);
+        if (takesBody || isOfOrganization || metadata.OfType<QueryNames>().Any()) Add(400);
+        if (takesBody) Add(413, 415);
+        if (path.Contains('{')) Add(404);
+        if (changes) Add(404, 409, 503);
+        if (changes && isOfOrganization) Add(410);
+        foreach (var (status, response) in operation.Responses)
+            if (status[0] is '4' or '5' && response is OpenApiResponse refusal)
+                refusal.Content = new Dictionary<string, OpenApiMediaType> { ["application/problem+json"] = new() { Schema = new OpenApiSchemaReference(nameof(Problem), context.Document) } };
+
+        void Add(params ReadOnlySpan<int> statuses)
+        {
+            foreach (var status in statuses) operation.Responses.TryAdd(status.ToString(), new OpenApiResponse { Description = ReasonPhrases.GetReasonPhrase(status) });
+        }
+    }
+
+    /// <summary>Answers leave out what is null where they say so; bodies need what is marked as required, because the API itself says what is missing.</summary>
+    private static bool IsRequired(JsonPropertyInfo property, bool isBody) => isBody
+        ? property.AttributeProvider?.IsDefined(typeof(RequiredAttribute), true) == true
+        : property.AttributeProvider?.IsDefined(typeof(JsonIgnoreAttribute), true) != true;
 }

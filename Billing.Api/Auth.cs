@@ -13,6 +13,8 @@ public static class Auth
     /// <summary>Only a key for all organizations may call this.</summary>
     public static TBuilder OperatorOnly<TBuilder>(this TBuilder builder) where TBuilder : IEndpointConventionBuilder => builder.WithMetadata(Mark);
 
+    internal static bool IsOperatorOnly(this IEnumerable<object> metadata) => metadata.OfType<OperatorOnlyMark>().Any();
+
     public static ApiKey Caller(this HttpContext http) => http.Features.Get<ApiKey>() ?? throw new InvalidOperationException("This route is not behind authentication.");
 
     public static void UseApiKeys(this WebApplication app, ApiKeys keys)

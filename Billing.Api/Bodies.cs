@@ -1,3 +1,4 @@
+using System.ComponentModel.DataAnnotations;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization;
@@ -15,13 +16,13 @@ namespace Billing.Api;
 /// <param name="Plan">The plan to start on; without one, the catalog's fallback plan.</param>
 /// <param name="TimeZone">IANA name; UTC without one.</param>
 /// <param name="Test">A test organization.</param>
-public sealed record OpenOrganizationBody(string? Id, string? Plan, string? TimeZone, bool Test);
+public sealed record OpenOrganizationBody([property: Required] string? Id, string? Plan, string? TimeZone, bool Test);
 
 /// <param name="Reason">Kept in the ledger for ever: no names, no addresses.</param>
 public sealed record CloseOrganizationBody(string? Reason);
 
 /// <param name="Plan">An invite-only plan of the catalog.</param>
-public sealed record InvitationBody(string? Plan);
+public sealed record InvitationBody([property: Required] string? Plan);
 
 /// <param name="Feature">A metered feature's id.</param>
 /// <param name="Quantity">In whole units, with at most the meter's decimals. Gauges: the change.</param>
@@ -30,7 +31,7 @@ public sealed record InvitationBody(string? Plan);
 /// <param name="Enforce">False for use that has already happened: recorded past any limit.</param>
 /// <param name="Metadata">Comes back in the history: at most 20 entries, keys of 40 and values of 500 characters.</param>
 public record UsageBody(
-    string? Feature, [property: JsonConverter(typeof(QuantityJson))] decimal? Quantity, string? Unit, Instant? Timestamp, bool? Enforce,
+    [property: Required] string? Feature, [property: Required, JsonConverter(typeof(QuantityJson))] decimal? Quantity, string? Unit, Instant? Timestamp, bool? Enforce,
     Dictionary<string, string>? Metadata);
 
 /// <summary>One item of a batch.</summary>
@@ -41,7 +42,7 @@ public sealed record UsageItemBody(
 
 /// <param name="Items">At most 1,000; at most 20 when atomic.</param>
 /// <param name="Atomic">All are recorded, or none.</param>
-public sealed record UsageBatchBody(IReadOnlyList<UsageItemBody>? Items, bool Atomic);
+public sealed record UsageBatchBody([property: Required] IReadOnlyList<UsageItemBody>? Items, bool Atomic);
 
 /// <summary>What became of one item.</summary>
 /// <param name="Status">recorded, replayed, denied or rejected.</param>
@@ -53,12 +54,12 @@ public sealed record UsageItemView(
 public sealed record UsageBatchView(int Recorded, int Replayed, int Refused, IReadOnlyList<UsageItemView> Items);
 
 /// <param name="Value">The gauge's value from now on.</param>
-public sealed record GaugeBody([property: JsonConverter(typeof(QuantityJson))] decimal? Value);
+public sealed record GaugeBody([property: Required, JsonConverter(typeof(QuantityJson))] decimal? Value);
 
 /// <param name="Items">Feature and quantity; the quantity is one unit without one.</param>
-public sealed record CheckBody(IReadOnlyList<CheckItemBody>? Items);
+public sealed record CheckBody([property: Required] IReadOnlyList<CheckItemBody>? Items);
 
-public sealed record CheckItemBody(string? Feature, [property: JsonConverter(typeof(QuantityJson))] decimal? Quantity);
+public sealed record CheckItemBody([property: Required] string? Feature, [property: JsonConverter(typeof(QuantityJson))] decimal? Quantity);
 
 /// <param name="HasAccess">Whether every one of them has access.</param>
 public sealed record EntitlementsView(bool HasAccess, IReadOnlyList<EntitlementView> Entitlements);
@@ -68,12 +69,12 @@ public sealed record EntitlementsView(bool HasAccess, IReadOnlyList<EntitlementV
 /// <param name="Priority">0 to 100, smaller is burned first; 50 without one.</param>
 /// <param name="ExpiresAt">Never without one.</param>
 /// <param name="Reason">Kept in the ledger for ever: no names, no addresses.</param>
-public sealed record GrantBody(long? Tokens, string? Kind, int? Priority, Instant? ExpiresAt, string? Reason);
+public sealed record GrantBody([property: Required] long? Tokens, string? Kind, int? Priority, Instant? ExpiresAt, string? Reason);
 
 /// <param name="Reason">Kept in the ledger for ever: no names, no addresses.</param>
-public sealed record SetPlanBody(string? Plan, string? Reason);
+public sealed record SetPlanBody([property: Required] string? Plan, string? Reason);
 
-public sealed record ApiKeyBody(string? Name, string? Organization, bool Test);
+public sealed record ApiKeyBody([property: Required] string? Name, string? Organization, bool Test);
 
 /// <param name="Key">Shown this once, and never again.</param>
 public sealed record NewApiKeyView(string Key, ApiKeyView ApiKey);
@@ -147,7 +148,8 @@ public sealed record ProblemTypeView(string Code, int Status, string Title);
 /// <summary>JSON numbers only, and none that would lose digits on the way.</summary>
 public sealed class QuantityJson : JsonConverter<decimal>
 {
-    private const int MaxDigits = 28;
+    /// <summary>What a decimal holds without rounding.</summary>
+    public const int MaxDigits = 28;
 
     public override decimal Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options)
     {
@@ -158,7 +160,7 @@ public sealed class QuantityJson : JsonConverter<decimal>
                 if (char.IsAsciiDigit((char)b)) digits++;
         if (digits > MaxDigits) throw new JsonException($"A quantity has at most {MaxDigits} digits.");
         // Too large for a decimal is far too large for a quantity: the ledger says so in its own words.
-        return reader.TryGetDecimal(out var value) ? value : decimal.MaxValue;
+        return reader.TryGetDecimal(out var value) ? value : !reader.HasValueSequence && reader.ValueSpan[0] == (byte)'-' ? decimal.MinValue : decimal.MaxValue;
     }
 
     public override void Write(Utf8JsonWriter writer, decimal value, JsonSerializerOptions options) => writer.WriteNumberValue(value);

@@ -123,10 +123,16 @@ public static class Problems
             try
             {
                 await next(http);
-                if (http.Response.HasStarted || http.Response.StatusCode is not (404 or 405) || http.Response.ContentLength > 0 || http.Response.ContentType is not null) return;
-                await (http.Response.StatusCode == 405
-                    ? Answer(http, "method_not_allowed", $"{http.Request.Method} is not allowed at {http.Request.Path}.")
-                    : Answer(http, "not_found", $"There is nothing at {http.Request.Path}. The routes are at /swagger.")).ExecuteAsync(http);
+                if (http.Response.HasStarted || http.Response.ContentLength > 0 || http.Response.ContentType is not null) return;
+                var problem = http.Response.StatusCode switch
+                {
+                    404 => Of(http, "not_found", $"There is nothing at {http.Request.Path}. The routes are at /swagger."),
+                    405 => Of(http, "method_not_allowed", $"{http.Request.Method} is not allowed at {http.Request.Path}."),
+                    // Routing refuses what a route does not accept before the route sees it.
+                    415 => Of(http, "unsupported_media_type", RequestBody.MustBeJson(http)),
+                    _ => null,
+                };
+                if (problem is not null) await Answer(problem).ExecuteAsync(http);
             }
             catch (ApiException e) when (!http.Response.HasStarted)
             {

@@ -30,7 +30,7 @@ public sealed class RequestBody(JsonDocument document, string route) : IDisposab
         var route = $"{http.Request.Method} {http.Request.Path}";
         if (http.Request.ContentLength is 0 or null && !http.Request.Headers.ContainsKey("Transfer-Encoding")) return new RequestBody(JsonDocument.Parse("{}"), route);
         if (!http.Request.HasJsonContentType())
-            throw new ApiException("unsupported_media_type", $"The body is '{http.Request.ContentType}'. Send Content-Type: application/json.");
+            throw new ApiException("unsupported_media_type", MustBeJson(http));
         if (http.Request.ContentLength > maxBytes) throw TooLarge(maxBytes);
 
         var reader = http.Request.BodyReader;
@@ -55,7 +55,8 @@ public sealed class RequestBody(JsonDocument document, string route) : IDisposab
                 document.Dispose();
                 throw new ApiException("invalid_json", "The body must be a JSON object.");
             }
-            catch (JsonException e)
+            // A name with half a character in it (\ud800 alone) is no JsonException.
+            catch (Exception e) when (e is JsonException or InvalidOperationException)
             {
                 throw new ApiException("invalid_json", $"The body cannot be read as JSON of at most {MaxDepth} levels: {e.Message}");
             }
@@ -97,6 +98,8 @@ public sealed class RequestBody(JsonDocument document, string route) : IDisposab
 
     public void Dispose() => document.Dispose();
 
+    public static string MustBeJson(HttpContext http) => $"The body is '{http.Request.ContentType}'. Send Content-Type: application/json.";
+
     private static ApiException TooLarge(int maxBytes) => new("body_too_large", $"The body may have at most {maxBytes} bytes here.");
 
     /// <summary>Our converters explain themselves; what the serializer says by itself is about CLR types.</summary>
@@ -106,9 +109,19 @@ public sealed class RequestBody(JsonDocument document, string route) : IDisposab
 
     private static string? UnknownField(JsonElement json, JsonTypeInfo type, string path)
     {
+        if (type.Kind == JsonTypeInfoKind.Enumerable && json.ValueKind == JsonValueKind.Array)
+        {
+            var element = type.Options.GetTypeInfo(type.ElementType!);
+            return json.EnumerateArray().Select((item, i) => UnknownField(item, element, $"{path}[{i}]")).FirstOrDefault(found => found is not null);
+        }
         if (type.Kind != JsonTypeInfoKind.Object || json.ValueKind != JsonValueKind.Object) return null;
         foreach (var member in json.EnumerateObject())
-            if (!type.Properties.Any(p => p.Name == member.Name)) return path.Length == 0 ? member.Name : $"{path}.{member.Name}";
+        {
+            var place = path.Length == 0 ? member.Name : $"{path}.{member.Name}";
+            if (type.Properties.FirstOrDefault(p => p.Name == member.Name) is not { } property) return place;
+            if (member.Value.ValueKind is JsonValueKind.Object or JsonValueKind.Array
+                && UnknownField(member.Value, type.Options.GetTypeInfo(property.PropertyType), place) is { } unknown) return unknown;
+        }
         return null;
     }
 }
@@ -199,7 +212,7 @@ public static class RequestExtensions
     public static decimal? QuantityParameter(this HttpContext http, string name)
     {
         if (http.Request.Query[name].FirstOrDefault() is not { } text) return null;
-        return decimal.TryParse(text, NumberStyles.AllowDecimalPoint | NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var value)
+        return text.Length <= QuantityJson.MaxDigits && decimal.TryParse(text, NumberStyles.AllowDecimalPoint | NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var value)
             ? value
             : throw new ApiException("invalid_parameter", $"'{text}' is no quantity. Write a number such as 3 or 12.5.", name);
     }
@@ -216,7 +229,8 @@ public static class RequestExtensions
     {
         if (http.Request.Query[name].FirstOrDefault() is not { } text) return null;
         var parsed = NodaTime.Text.OffsetDateTimePattern.Rfc3339.Parse(text);
-        return parsed.Success
+        // At the very ends of the calendar there is no next day or hour to count to.
+        return parsed.Success && parsed.Value.Year is >= 1 and <= 9998
             ? parsed.Value.ToInstant()
             : throw new ApiException("invalid_parameter", $"'{text}' is no time. Write it like 2026-11-20T10:00:00Z.", name);
     }

@@ -73,14 +73,14 @@ internal static class Startup
         await database.DisposeAsync();
     }
 
-    /// <summary>Every address that the configuration asks for. Ports alone mean every network of the machine.</summary>
+    /// <summary>Every way to say where to listen. Ports by themselves are open to the world, and container images set them.</summary>
     private static IEnumerable<string> Urls(IConfiguration configuration)
     {
-        string[] ports = [configuration["http_ports"] ?? "", configuration["https_ports"] ?? ""];
-        var open = ports.SelectMany(p => p.Split(';', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries)).Select(p => $"http://*:{p}");
-        var endpoints = configuration.GetSection("Kestrel:Endpoints").GetChildren().Select(e => e["Url"]).OfType<string>();
-        var urls = (configuration["urls"] ?? "").Split(';', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
-        return [.. urls, .. open, .. endpoints];
+        var urls = Several("urls");
+        string[] ports = urls.Length > 0 ? [] : [.. Several("http_ports"), .. Several("https_ports")];
+        return [.. urls, .. ports.Select(port => $"http://*:{port}"), .. configuration.GetSection("Kestrel:Endpoints").GetChildren().Select(e => e["Url"]).OfType<string>()];
+
+        string[] Several(string name) => (configuration[name] ?? "").Split(';', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
     }
 
     private static bool IsLoopback(string url) =>

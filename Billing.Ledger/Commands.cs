@@ -48,6 +48,9 @@ public sealed record GrantTokens(GrantKind Kind, long Tokens, int Priority, Inst
 /// <param name="Payment">What the money is known by: the payment intent, or the session when nothing was due.</param>
 public sealed record PurchaseTokens(string Package, string Payment, long Amount, string Currency, Instant HappenedAt) : Command;
 
+/// <summary>A payment for tokens is known to have been made by this time. The oldest such time is the purchase's.</summary>
+public sealed record DatePurchase(string Payment, Instant HappenedAt) : Command;
+
 /// <summary>Of what was paid, this much went back by now, refunds and lost disputes together. Less than before gives tokens back.</summary>
 /// <param name="ReturnedTotal">Minor units, cumulative.</param>
 public sealed record ReturnMoney(string Payment, long ReturnedTotal) : Command;

@@ -44,6 +44,7 @@ public static class Decider
         SetGauge c => Usage.Decide(state, catalogs, c, now),
         GrantTokens c => Tokens.Decide(state, c, now),
         PurchaseTokens c => Tokens.Decide(state, catalogs, c, now),
+        DatePurchase c => Tokens.Decide(state, c, now),
         ReturnMoney c => Tokens.Decide(state, c, now),
         FollowSubscription c => Subscriptions.Decide(state, catalogs, c, now),
         RecordPayment c => Subscriptions.Decide(state, c, now),

@@ -68,6 +68,9 @@ public sealed record QuotaReset(WindowReset[] Resets) : LedgerEvent;
 public sealed record TokensPurchased(
     string Package, long Tokens, int Priority, string Payment, long Amount, string Currency) : LedgerEvent;
 
+/// <summary>Corrects the time of a purchase: it was made (its effective time) before what it was recorded by was said.</summary>
+public sealed record PurchaseDated(string Grant, string Payment) : LedgerEvent;
+
 /// <param name="Kind"><see cref="GrantKind.Granted"/> or <see cref="GrantKind.Promotional"/>.</param>
 public sealed record TokensGranted(GrantKind Kind, long Tokens, int Priority, Instant? ExpiresAt, string? Reason) : LedgerEvent;
 

@@ -53,6 +53,7 @@ public sealed record State
             UsageRecorded x => Ledger.Usage.Evolve(this, x),
             QuotaReset x => Ledger.Usage.Evolve(this, x),
             TokensPurchased x => Tokens.Evolve(this, x),
+            PurchaseDated x => Tokens.Evolve(this, x),
             TokensGranted x => Tokens.Evolve(this, x),
             TokensRevoked x => Tokens.Evolve(this, x),
             TokensExpired x => Tokens.Evolve(this, x),

@@ -53,8 +53,8 @@ public static class Tokens
     public static Decision Decide(State state, GrantTokens c, Instant now)
     {
         if (c.Tokens <= 0) return Rejections.QuantityNotPositive("tokens");
-        if (c.Tokens > Quantity.MaxUnits) return Rejections.QuantityTooLarge(0);
-        if (state.Grants.Sum(g => g.Granted) > Quantity.MaxCounted - c.Tokens) return Rejections.QuantityTooLarge(0) with { Field = "tokens" };
+        if (c.Tokens > Quantity.MaxUnits || state.Grants.Sum(g => g.Granted) > Quantity.MaxCounted - c.Tokens)
+            return Rejections.QuantityTooLarge(0) with { Field = "tokens" };
         if (c.ExpiresAt is { } end && end <= now) return Rejections.ExpiryInPast();
         return new TokensGranted(c.Kind, c.Tokens, c.Priority, c.ExpiresAt, c.Reason) { Version = state.Version + 1, EffectiveAt = now, RecordedAt = now };
     }
@@ -66,6 +66,12 @@ public static class Tokens
         {
             Version = state.Version + 1, EffectiveAt = c.HappenedAt, RecordedAt = now,
         };
+    }
+
+    public static Decision Decide(State state, DatePurchase c, Instant now)
+    {
+        if (state.Grants.FirstOrDefault(g => g.Payment == c.Payment) is not { } grant || grant.GrantedAt <= c.HappenedAt) return Decision.AlreadyDone;
+        return new PurchaseDated(grant.Id, c.Payment) { Version = state.Version + 1, EffectiveAt = c.HappenedAt, RecordedAt = now };
     }
 
     /// <summary>
@@ -95,6 +101,11 @@ public static class Tokens
 
     public static State Evolve(State state, TokensPurchased e) => Add(state, new TokenGrant(
         Ids.Grant(e.Version), GrantKind.Purchased, e.Priority, e.EffectiveAt, null, e.Tokens, 0, 0, 0, 0, e.Tokens, 0, e.Package, e.Payment, e.Amount, e.Currency));
+
+    /// <summary>The grant moves to its place in the order of burning; what was burned stays as it was.</summary>
+    public static State Evolve(State state, PurchaseDated e) => state.Grants.FirstOrDefault(g => g.Id == e.Grant) is { } grant
+        ? Add(state with { Grants = state.Grants.Remove(grant) }, grant with { GrantedAt = e.EffectiveAt })
+        : state;
 
     public static State Evolve(State state, TokensGranted e) => Add(state, new TokenGrant(
         Ids.Grant(e.Version), e.Kind, e.Priority, e.EffectiveAt, e.ExpiresAt, e.Tokens, 0, 0, 0, 0, e.Tokens, 0, null, null, 0, null));
@@ -137,6 +148,8 @@ public static class Tokens
     {
         var order = a.Priority.CompareTo(b.Priority);
         if (order == 0) order = (a.ExpiresAt ?? Bounds.Never).CompareTo(b.ExpiresAt ?? Bounds.Never);
-        return order != 0 ? order : a.GrantedAt.CompareTo(b.GrantedAt);
+        if (order == 0) order = a.GrantedAt.CompareTo(b.GrantedAt);
+        // Stripe's times are whole seconds: payments of the same second go by their ids, in whatever order they are heard of.
+        return order != 0 ? order : string.CompareOrdinal(a.Payment, b.Payment);
     }
 }

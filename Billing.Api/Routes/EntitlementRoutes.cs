@@ -17,7 +17,7 @@ public static class EntitlementRoutes
             .WithTags("Entitlements").WithSummary("Every feature, each for one unit").Produces<EntitlementsView>();
 
         v1.MapGet("/organizations/{organization}/entitlements/{feature}", (string organization, string feature, HttpContext http) => Check(organization, feature, http, services))
-            .WithTags("Entitlements").WithSummary("May the organization use this now? (?quantity=, one unit without it)").Produces<EntitlementView>();
+            .WithTags("Entitlements").WithSummary("May the organization use this now? (?quantity=, one unit without it)").Produces<EntitlementView>().TakesQuery("quantity");
 
         v1.MapPost("/organizations/{organization}/entitlements/check", (string organization, HttpContext http) => CheckSeveral(organization, http, services))
             .WithTags("Entitlements").WithSummary("Several features at once").Accepts<CheckBody>("application/json").Produces<EntitlementsView>();
@@ -29,7 +29,7 @@ public static class EntitlementRoutes
                 var explanation = explained.Explanation!;
                 return Results.Ok(explanation with { Entitlement = services.DenialIds.Sign(organization, explanation.Entitlement) });
             })
-            .WithTags("Entitlements").WithSummary("The same answer with the rules, numbers and events behind it").Produces<ExplanationView>();
+            .WithTags("Entitlements").WithSummary("The same answer with the rules, numbers and events behind it").Produces<ExplanationView>().TakesQuery("quantity");
     }
 
     private static ValueTask<IResult> Check(string organization, string feature, HttpContext http, Services services)
@@ -52,10 +52,10 @@ public static class EntitlementRoutes
         if (items.Count > MaxItems) throw new ApiException("batch_too_large", $"At most {MaxItems} features are checked at once.", "items");
         var now = services.Clock.Now();
         var entitlements = new List<EntitlementView>();
-        foreach (var item in items)
+        for (var i = 0; i < items.Count; i++)
         {
-            if (item.Feature is not { } feature) throw new ApiException("missing_field", "Each item names its feature.", "items.feature");
-            var result = await services.Host.Organization(organization).Check(feature, item.Quantity, now);
+            if (items[i]?.Feature is not { } feature) throw new ApiException("missing_field", "Each item names its feature.", $"items[{i}].feature");
+            var result = await services.Host.Organization(organization).Check(feature, items[i].Quantity, now);
             if (result.Rejection is { } rejection) return Problems.Answer(http, services, organization, rejection);
             entitlements.Add(result.Entitlement!);
         }

@@ -19,7 +19,7 @@ public static class LedgerRoutes
                 return Results.Ok(await StreamPages.Read<LedgerEventView>(services.Journal, organization, http,
                     stored => type is null || stored.Type == type ? [LedgerEventView.Of(stored)] : [], after));
             })
-            .WithTags("Ledger").WithSummary("The events, oldest first (?after=&type=&limit=&cursor=)").Produces<Page<LedgerEventView>>();
+            .WithTags("Ledger").WithSummary("The events, oldest first (?after=&type=&limit=&cursor=)").Produces<Page<LedgerEventView>>().TakesQuery("after", "type", "limit", "cursor");
 
         v1.MapGet("/organizations/{organization}/ledger/verify", async (string organization, HttpContext http) =>
             {

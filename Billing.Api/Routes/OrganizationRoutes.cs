@@ -12,14 +12,14 @@ public static class OrganizationRoutes
             .WithTags("Organizations").WithSummary("Open an organization").Accepts<OpenOrganizationBody>("application/json").Produces<OrganizationView>(201);
 
         v1.MapGet("/organizations", (Delegate)((HttpContext http) => List(http, services)))
-            .WithTags("Organizations").WithSummary("Organizations, by id").Produces<Page<OrganizationView>>();
+            .WithTags("Organizations").WithSummary("Organizations, by id").Produces<Page<OrganizationView>>().TakesQuery("limit", "cursor");
 
         v1.MapGet("/organizations/{organization}", async (string organization, HttpContext http) =>
                 await services.Host.Organization(organization).Read(services.Clock.Now()) is { } view ? Results.Ok(view) : Unknown(http, organization))
             .WithTags("Organizations").WithSummary("Read an organization").Produces<OrganizationView>();
 
         v1.MapDelete("/organizations/{organization}", (string organization, HttpContext http) => Close(organization, http, services)).OperatorOnly()
-            .WithTags("Organizations").WithSummary("Close an organization: it can be read, not changed").Accepts<CloseOrganizationBody>("application/json").Produces<OrganizationView>();
+            .WithTags("Organizations").WithSummary("Close an organization: it can be read, not changed").Accepts<CloseOrganizationBody>(true, "application/json").Produces<OrganizationView>();
 
         v1.MapPost("/organizations/{organization}/invitations", (string organization, HttpContext http) => Invite(organization, http, services)).OperatorOnly()
             .WithTags("Organizations").WithSummary("Invite to a plan that is by invitation only").Accepts<InvitationBody>("application/json").Produces<OrganizationView>(201);

@@ -19,7 +19,8 @@ internal static class StreamPages
     {
         var limit = http.LimitParameter();
         var items = new List<T>();
-        var last = Math.Max(after, http.CursorParameter());
+        // No stream is that long; the version after it must still be a number.
+        var last = Math.Min(Math.Max(after, http.CursorParameter()), long.MaxValue - 1);
         for (var scanned = 0; ;)
         {
             var page = await journal.ReadStream(organization, last + 1, ReadSize);

@@ -17,7 +17,7 @@ public static class StripeRoutes
                 var events = await services.Inbox.List(http.ChoiceParameter<InboxState>("state"), after, limit);
                 return Results.Ok(new Page<InboxEventView>([.. events.Select(Of)], events.Count == limit ? Cursor.Of(events[^1].Id) : null));
             }).OperatorOnly()
-            .WithTags("Stripe").WithSummary("Stripe's events and what became of them (?state=&limit=&cursor=)").Produces<Page<InboxEventView>>();
+            .WithTags("Stripe").WithSummary("Stripe's events and what became of them (?state=&limit=&cursor=)").Produces<Page<InboxEventView>>().TakesQuery("state", "limit", "cursor");
 
         v1.MapPost("/stripe/events/{id}/replay", async (string id, HttpContext http) =>
                 await services.StripeEvents.Replay(id) is { } replayed

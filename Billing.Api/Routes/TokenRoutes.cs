@@ -19,7 +19,7 @@ public static class TokenRoutes
                 if (await services.Host.Organization(organization).Read(services.Clock.Now()) is null) return OrganizationRoutes.Unknown(http, organization);
                 return Results.Ok(await StreamPages.Read(services.Journal, organization, http, Types, Transactions));
             })
-            .WithTags("Tokens").WithSummary("Every change of the balance, oldest first (?limit=&cursor=)").Produces<Page<TokenTransactionView>>();
+            .WithTags("Tokens").WithSummary("Every change of the balance, oldest first (?limit=&cursor=)").Produces<Page<TokenTransactionView>>().TakesQuery("limit", "cursor");
 
         v1.MapPost("/organizations/{organization}/tokens/grants", (string organization, HttpContext http) => Grant(organization, http, services)).OperatorOnly()
             .WithTags("Tokens").WithSummary("Give tokens").Accepts<GrantBody>("application/json").Produces<GrantView>(201);

@@ -24,10 +24,10 @@ public static class UsageHistoryRoutes
                 return Results.Ok(await StreamPages.Read<UsageRecordView>(services.Journal, organization, http, ["usage-recorded"],
                     e => (UsageRecorded)e is var usage && (feature is null || usage.Feature == feature) ? [UsageRecordView.Of(usage, services.Catalogs)] : []));
             })
-            .WithTags("Usage").WithSummary("The records, oldest first (?feature=&limit=&cursor=)").Produces<Page<UsageRecordView>>();
+            .WithTags("Usage").WithSummary("The records, oldest first (?feature=&limit=&cursor=)").Produces<Page<UsageRecordView>>().TakesQuery("feature", "limit", "cursor");
 
         v1.MapGet("/organizations/{organization}/usage/history", (string organization, HttpContext http) => History(organization, http, services))
-            .WithTags("Usage").WithSummary("Use of one feature by hour, day or month (?feature=&from=&to=&bucket=)").Produces<UsageHistoryView>();
+            .WithTags("Usage").WithSummary("Use of one feature by hour, day or month (?feature=&from=&to=&bucket=)").Produces<UsageHistoryView>().TakesQuery("feature", "from", "to", "bucket");
     }
 
     private static async Task<IResult> History(string organization, HttpContext http, Services services)

@@ -17,10 +17,12 @@ public static class UsageRoutes
             .Produces<Problem>(402).Produces<Problem>(403).Produces<Problem>(429);
 
         v1.MapPost("/organizations/{organization}/usage/batch", (string organization, HttpContext http) => RecordBatch(organization, http, services))
-            .WithTags("Usage").WithSummary("Record several uses; with \"atomic\" all or none").Accepts<UsageBatchBody>("application/json").Produces<UsageBatchView>();
+            .WithTags("Usage").WithSummary("Record several uses; with \"atomic\" all or none").Accepts<UsageBatchBody>("application/json").Produces<UsageBatchView>().Produces<UsageBatchView>(201)
+            .Produces<Problem>(402).Produces<Problem>(403).Produces<Problem>(429);
 
         v1.MapPut("/organizations/{organization}/gauges/{feature}", (string organization, string feature, HttpContext http) => SetGauge(organization, feature, http, services))
-            .WithTags("Usage").WithSummary("Set a gauge").Accepts<GaugeBody>("application/json").Produces<UsageRecordView>();
+            .WithTags("Usage").WithSummary("Set a gauge").Accepts<GaugeBody>("application/json").Produces<UsageRecordView>()
+            .Produces<Problem>(402).Produces<Problem>(403).Produces<Problem>(429);
 
         v1.MapUsageHistory(services);
     }
@@ -73,6 +75,12 @@ public static class UsageRoutes
             }
         }
 
+        if (commands.Count == 0)
+        {
+            // Nothing is left to decide but whether there is anybody to decide it for.
+            if (await services.Host.Organization(organization).Read(services.Clock.Now()) is not { } view) return OrganizationRoutes.Unknown(http, organization);
+            if (view.ClosedAt is not null) return Problems.Answer(http, services, organization, Rejections.OrganizationClosed(organization));
+        }
         var results = commands.Count == 0 ? [] : await services.Host.Organization(organization).ExecuteAll(commands, isAtomic);
         if (results.Select(r => r.Rejection).FirstOrDefault(r => r?.Kind is RejectionKind.OrganizationUnknown or RejectionKind.OrganizationClosed) is { } nobody)
             return Problems.Answer(http, services, organization, nobody);

@@ -14,7 +14,7 @@ public sealed record StripeEvent(string Id, string Type, Instant Created, string
     /// <returns>Null when the body is no event.</returns>
     public static StripeEvent? Parse(ReadOnlyMemory<byte> body)
     {
-        using var document = JsonDocument.Parse(body, new JsonDocumentOptions { MaxDepth = 64 });
+        using var document = JsonDocument.Parse(body, new JsonDocumentOptions { MaxDepth = 64, AllowDuplicateProperties = false });
         var root = document.RootElement;
         if (root.Text("object") != "event" || root.Text("id") is not { Length: > 0 and <= 255 } id || root.Text("type") is not { Length: > 0 and <= 255 } type) return null;
         if (root.Time("created") is not { } created || root.Get("data")?.Get("object") is not { ValueKind: JsonValueKind.Object } data) return null;
@@ -58,7 +58,7 @@ public static class StripeTranslation
         {
             // Nothing was due: then there is no payment to know it by.
             var payment = session.Reference("payment_intent") is { } intent ? $"payment:{intent}" : $"session:{session.Text("id")}";
-            commands.Add(Purchase(package, payment, session.Number("amount_total") ?? 0, session.Text("currency"), e, now));
+            commands.AddRange(Purchase(package, payment, session.Number("amount_total") ?? 0, session.Text("currency"), e, now));
         }
         return new Translation(organization, commands);
     }
@@ -70,7 +70,7 @@ public static class StripeTranslation
         var organization = intent.Metadata("organization_id");
         var commands = Link(organization, e, now);
         if (intent.Metadata("token_package") is { } package && intent.Text("status") == "succeeded")
-            commands.Add(Purchase(package, $"payment:{intent.Text("id")}", intent.Number("amount_received") ?? intent.Number("amount") ?? 0, intent.Text("currency"), e, now));
+            commands.AddRange(Purchase(package, $"payment:{intent.Text("id")}", intent.Number("amount_received") ?? intent.Number("amount") ?? 0, intent.Text("currency"), e, now));
         return new Translation(organization, commands);
     }
 
@@ -109,7 +109,9 @@ public static class StripeTranslation
         var commandId = paid ? $"stripe:invoice:{id}:paid" : $"stripe:invoice:{id}:failed:{attempt}";
         var amount = (paid ? invoice.Number("amount_paid") : invoice.Number("amount_due")) ?? 0;
         var commands = Link(organization, e, now);
-        commands.Add(new RecordPayment(id, details?.Reference("subscription"), paid, paid ? 0 : attempt, amount, invoice.Text("currency") ?? "usd", e.Created)
+        // The invoice's own time where it has one, because Stripe may make two events of one payment, each with its time.
+        var at = (paid ? invoice.Get("status_transitions")?.Time("paid_at") : null) ?? e.Created;
+        commands.Add(new RecordPayment(id, details?.Reference("subscription"), paid, paid ? 0 : attempt, amount, invoice.Text("currency") ?? "usd", at)
         {
             Id = commandId, ContentHash = HashOf(commandId), At = now,
         });
@@ -125,11 +127,17 @@ public static class StripeTranslation
     }
 
     /// <summary>Known by the payment, so that every event about one payment is one purchase.</summary>
-    private static PurchaseTokens Purchase(string package, string payment, long amount, string? currency, StripeEvent e, Instant now) =>
-        new(package, payment[(payment.IndexOf(':') + 1)..], amount, currency ?? "usd", e.Created)
-        {
-            Id = $"stripe:{payment}", ContentHash = HashOf($"tokens:{payment}:{package}"), At = now,
-        };
+    private static Command[] Purchase(string package, string payment, long amount, string? currency, StripeEvent e, Instant now)
+    {
+        var id = payment[(payment.IndexOf(':') + 1)..];
+        var dated = $"stripe:{payment}:at:{e.Created.ToUnixTimeSeconds()}";
+        return
+        [
+            new PurchaseTokens(package, id, amount, currency ?? "usd", e.Created) { Id = $"stripe:{payment}", ContentHash = HashOf($"tokens:{payment}:{package}"), At = now },
+            // Each of those events has a time of its own. The oldest is the purchase's, in whatever order they come.
+            new DatePurchase(id, e.Created) { Id = dated, ContentHash = HashOf(dated), At = now },
+        ];
+    }
 
     private static Translation Failed(string? organization, StripeEvent e, string why) =>
         new(organization, [], e.ApiVersion is { } version && !version.EndsWith(".dahlia", StringComparison.Ordinal)
@@ -161,7 +169,20 @@ internal static class StripeJson
     public static JsonElement? Get(this JsonElement json, string name) =>
         json.ValueKind == JsonValueKind.Object && json.TryGetProperty(name, out var value) && value.ValueKind != JsonValueKind.Null ? value : null;
 
-    public static string? Text(this JsonElement json, string name) => json.Get(name) is { ValueKind: JsonValueKind.String } value ? value.GetString() : null;
+    public static string? Text(this JsonElement json, string name) => json.Get(name) is { ValueKind: JsonValueKind.String } value ? Text(value) : null;
+
+    private static string? Text(JsonElement value)
+    {
+        try
+        {
+            return value.GetString();
+        }
+        catch (InvalidOperationException)
+        {
+            // Half a character (\ud800 alone) is JSON, and no text.
+            return null;
+        }
+    }
 
     public static long? Number(this JsonElement json, string name) =>
         json.Get(name) is { ValueKind: JsonValueKind.Number } value && value.TryGetInt64(out var number) ? number : null;
@@ -171,7 +192,7 @@ internal static class StripeJson
 
     public static string? Reference(this JsonElement json, string name) => json.Get(name) switch
     {
-        { ValueKind: JsonValueKind.String } id => id.GetString(),
+        { ValueKind: JsonValueKind.String } id => Text(id),
         { ValueKind: JsonValueKind.Object } expanded => expanded.Text("id"),
         _ => null,
     };

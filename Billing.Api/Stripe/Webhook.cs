@@ -28,7 +28,8 @@ public static class Webhook
         {
             e = StripeEvent.Parse(body);
         }
-        catch (JsonException)
+        // A name with half a character in it (\ud800 alone) is no JsonException.
+        catch (Exception failed) when (failed is JsonException or InvalidOperationException)
         {
             return Problems.Answer(http, "invalid_json", "The body cannot be read as JSON.");
         }

@@ -29,6 +29,7 @@ public sealed class EventCodec
         new("usage-recorded", 1, typeof(UsageRecorded), Json.UsageRecorded),
         new("quota-reset", 1, typeof(QuotaReset), Json.QuotaReset),
         new("tokens-purchased", 1, typeof(TokensPurchased), Json.TokensPurchased),
+        new("purchase-dated", 1, typeof(PurchaseDated), Json.PurchaseDated),
         new("tokens-granted", 1, typeof(TokensGranted), Json.TokensGranted),
         new("tokens-revoked", 1, typeof(TokensRevoked), Json.TokensRevoked),
         new("tokens-expired", 1, typeof(TokensExpired), Json.TokensExpired),
@@ -99,6 +100,7 @@ public sealed class UnknownEventException(StoredEvent stored) : Exception(
 [JsonSerializable(typeof(UsageRecorded))]
 [JsonSerializable(typeof(QuotaReset))]
 [JsonSerializable(typeof(TokensPurchased))]
+[JsonSerializable(typeof(PurchaseDated))]
 [JsonSerializable(typeof(TokensGranted))]
 [JsonSerializable(typeof(TokensRevoked))]
 [JsonSerializable(typeof(TokensExpired))]

@@ -1,4 +1,5 @@
 using System.Net.Http.Headers;
+using System.Net.Sockets;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
@@ -40,6 +41,7 @@ public sealed partial class TestApi : IAsyncDisposable
         Clock = clock;
         Url = app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.Single();
         Http = Client(Settings.DevelopmentKey);
+        Anonymous = Client(null);
     }
 
     public SettableClock Clock { get; }
@@ -48,6 +50,9 @@ public sealed partial class TestApi : IAsyncDisposable
 
     /// <summary>With the operator's key.</summary>
     public HttpClient Http { get; }
+
+    /// <summary>Without a key.</summary>
+    public HttpClient Anonymous { get; }
 
     public string Folder => folder;
 
@@ -112,11 +117,29 @@ public sealed partial class TestApi : IAsyncDisposable
         using var request = new HttpRequestMessage(method, path);
         if (body is not null) request.Content = new StringContent(body as string ?? JsonSerializer.Serialize(body), Encoding.UTF8, "application/json");
         if (key is not null) request.Headers.TryAddWithoutValidation("Idempotency-Key", key);
+        return await Send(request, by);
+    }
+
+    public async Task<Answer> Send(HttpRequestMessage request, HttpClient? by = null)
+    {
         using var response = await (by ?? Http).SendAsync(request);
-        var text = await response.Content.ReadAsStringAsync();
-        var json = response.Content.Headers.ContentType?.MediaType?.EndsWith("json", StringComparison.Ordinal) == true ? JsonNode.Parse(text) : null;
-        return new Answer((int)response.StatusCode, json ?? new JsonObject(), text,
-            response.Headers.Concat(response.Content.Headers).ToDictionary(h => h.Key, h => string.Join(",", h.Value), StringComparer.OrdinalIgnoreCase));
+        return Answer.Of((int)response.StatusCode, await response.Content.ReadAsStringAsync(),
+            response.Headers.Concat(response.Content.Headers).Select(h => (h.Key, string.Join(",", h.Value))));
+    }
+
+    /// <summary>Exactly these lines, for what HttpClient would not send. In HTTP/1.0, because its answers come in one piece.</summary>
+    /// <param name="lines">The request line without its version, then headers.</param>
+    public async Task<Answer> Raw(string body, params string[] lines)
+    {
+        using var tcp = new TcpClient();
+        await tcp.ConnectAsync("127.0.0.1", new Uri(Url).Port);
+        await using var stream = tcp.GetStream();
+        string[] head = [$"{lines[0]} HTTP/1.0", $"Host: {new Uri(Url).Authority}", .. lines[1..], $"Content-Length: {Encoding.UTF8.GetByteCount(body)}", "", body];
+        await stream.WriteAsync(Encoding.UTF8.GetBytes(string.Join("\r\n", head)));
+        var answer = await new StreamReader(stream, Encoding.UTF8).ReadToEndAsync();
+        var end = answer.IndexOf("\r\n\r\n", StringComparison.Ordinal);
+        var received = answer[..end].Split("\r\n");
+        return Answer.Of(int.Parse(received[0].Split(' ')[1]), answer[(end + 4)..], received[1..].Select(h => (h[..h.IndexOf(':')], h[(h.IndexOf(':') + 1)..].Trim())));
     }
 
     public Task<Answer> Get(string path, HttpClient? by = null) => Send(HttpMethod.Get, path, by: by);
@@ -224,10 +247,7 @@ public sealed partial class TestApi : IAsyncDisposable
         using var request = new HttpRequestMessage(HttpMethod.Post, "/webhooks/stripe") { Content = new ByteArrayContent(body) };
         request.Content.Headers.ContentType = new MediaTypeHeaderValue("application/json");
         request.Headers.TryAddWithoutValidation("Stripe-Signature", signature ?? Sign(body, Clock.Now.ToUnixTimeSeconds()));
-        using var anonymous = Client(null);
-        using var response = await anonymous.SendAsync(request);
-        var text = await response.Content.ReadAsStringAsync();
-        return new Answer((int)response.StatusCode, text.StartsWith('{') ? JsonNode.Parse(text)! : new JsonObject(), text, []);
+        return await Send(request, Anonymous);
     }
 
     public static string Sign(byte[] body, long time, string secret = WebhookSecret)
@@ -241,6 +261,7 @@ public sealed partial class TestApi : IAsyncDisposable
         if (disposed) return;
         disposed = true;
         Http.Dispose();
+        Anonymous.Dispose();
         await app.StopAsync();
         await app.DisposeAsync();
         if (!keepsFolder) Directory.Delete(folder, recursive: true);
@@ -250,6 +271,13 @@ public sealed partial class TestApi : IAsyncDisposable
 /// <summary>An HTTP answer with its JSON.</summary>
 public sealed record Answer(int Status, JsonNode Json, string Text, Dictionary<string, string> Headers)
 {
+    public static Answer Of(int status, string text, IEnumerable<(string Name, string Value)> headers)
+    {
+        var named = headers.ToDictionary(h => h.Name, h => h.Value, StringComparer.OrdinalIgnoreCase);
+        var isJson = named.GetValueOrDefault("Content-Type")?.Split(';')[0].EndsWith("json", StringComparison.Ordinal) == true;
+        return new Answer(status, (isJson ? JsonNode.Parse(text) : null) ?? new JsonObject(), text, named);
+    }
+
     public JsonNode? this[string name] => Json[name];
 
     public string? Code => Json["code"]?.GetValue<string>();
@@ -266,6 +294,22 @@ public sealed record Answer(int Status, JsonNode Json, string Text, Dictionary<s
     public Answer Expect(int status)
     {
         Assert.True(Status == status, $"Expected {status}, got {Status}: {Text}");
+        return this;
+    }
+
+    /// <summary>A problem as RFC 9457 and our rules want it: its code, its sentence, and nothing of the inside of the service.</summary>
+    /// <param name="sentence">A part of the detail.</param>
+    public Answer ExpectProblem(int status, string code, string sentence, string? field = null)
+    {
+        Expect(status);
+        Assert.Equal("application/problem+json", Headers["Content-Type"]);
+        Assert.EndsWith($"/problems/{code}", String("type"), StringComparison.Ordinal);
+        Assert.NotEmpty(String("title")!);
+        Assert.Equal(status, Number("status"));
+        Assert.Equal(code, Code);
+        Assert.Contains(sentence, String("detail"), StringComparison.Ordinal);
+        if (field is not null) Assert.Equal(field, String("field"));
+        foreach (var inside in (ReadOnlySpan<string>)["   at ", "System.", "Billing.", "NodaTime", "Microsoft.", "Exception", ".cs"]) Assert.DoesNotContain(inside, Text, StringComparison.Ordinal);
         return this;
     }
 }

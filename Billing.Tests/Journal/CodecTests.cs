@@ -41,6 +41,7 @@ public sealed class CodecTests
         new QuotaReset([new WindowReset("jobs", Window.Day, At - Duration.FromDays(1), 60, 10, 20, 30)]),
         new TokensPurchased("starter", 100_000, 50, "pi_1", 2_500, "usd"),
         new TokensGranted(GrantKind.Promotional, 5_000, 10, At + Duration.FromDays(30), "Welcome"),
+        new PurchaseDated("tg_4", "pi_1"),
         new TokensRevoked("tg_4", 70, 30, "pi_1"),
         new TokensExpired([new GrantUse("tg_4", 10), new GrantUse("tg_9", 20)]),
     ];
