@@ -44,7 +44,7 @@ internal static class Startup
                 throw new SettingsException($"In Development the operator key is in the documentation, so the service listens on loopback only, and not on {open}. Set BILLING_OPERATOR_KEY, or ASPNETCORE_URLS to http://localhost:5080.");
             keys.AddConfigured(Settings.DevelopmentKey, "development", now);
         }
-        else if (!keys.Any)
+        else if (!keys.HasOperator)
         {
             throw new SettingsException($"there is no operator key. Set BILLING_OPERATOR_KEY to {Settings.MinOperatorKeyLength} characters or more (openssl rand -hex 32).");
         }

@@ -43,7 +43,8 @@ public sealed class ApiKeys(Database database)
 
     private readonly ConcurrentDictionary<Digest, ApiKey> byDigest = new();
 
-    public bool Any => !byDigest.IsEmpty;
+    /// <summary>Whether anybody may do everything.</summary>
+    public bool HasOperator => byDigest.Values.Any(k => k.Organization is null);
 
     public async Task Load()
     {

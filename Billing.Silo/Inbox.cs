@@ -87,7 +87,7 @@ public sealed class Inbox(Database database)
 
     /// <returns>How many bodies were removed.</returns>
     public Task<int> RemoveOldPayloads(Instant now) => database.Write(c => c.Execute(
-        "UPDATE inbox SET payload = NULL WHERE payload IS NOT NULL AND state IN ('applied', 'ignored') AND received_at < @before",
+        "UPDATE inbox SET payload = NULL WHERE payload IS NOT NULL AND received_at < @before",
         new { before = Micros.Of(now - KeepPayloads) }));
 
     private static string Name(InboxState state) => state.ToString().ToLowerInvariant();
