@@ -68,18 +68,21 @@ public sealed class ApiProcess : IDisposable
         return process.TotalProcessorTime;
     }
 
+    /// <summary>Its journal is thrown away with the folder: there is nothing to finish.</summary>
+    public void Kill()
+    {
+        if (!process.HasExited) process.Kill();
+    }
+
     public void Dispose()
     {
-        AppDomain.CurrentDomain.ProcessExit -= Kill;
-        Kill(null, EventArgs.Empty);
+        Kill();
         process.WaitForExit();
         process.Dispose();
     }
 
     private void WaitUntilItListens()
     {
-        // Also when this program is told to end early, the API must not be left behind.
-        AppDomain.CurrentDomain.ProcessExit += Kill;
         for (var started = Stopwatch.GetTimestamp(); Stopwatch.GetElapsedTime(started) < StartTimeout; Thread.Sleep(100))
         {
             if (process.HasExited) throw new BenchException($"The API ended with code {process.ExitCode} instead of starting.");
@@ -95,19 +98,6 @@ public sealed class ApiProcess : IDisposable
             }
         }
         throw new BenchException($"The API did not listen on {EndPoint} within {StartTimeout.TotalSeconds} seconds.");
-    }
-
-    private void Kill(object? sender, EventArgs e)
-    {
-        try
-        {
-            // Its journal is thrown away with the folder: there is nothing to finish.
-            if (!process.HasExited) process.Kill();
-        }
-        catch (InvalidOperationException)
-        {
-            // It ended by itself in between.
-        }
     }
 
     /// <summary>Beside this project's output is the API's, of the same configuration.</summary>
@@ -129,5 +119,8 @@ public sealed class TemporaryFolder : IDisposable
 
     public string Path { get; }
 
-    public void Dispose() => Directory.Delete(Path, recursive: true);
+    public void Dispose()
+    {
+        if (Directory.Exists(Path)) Directory.Delete(Path, recursive: true);
+    }
 }

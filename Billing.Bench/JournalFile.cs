@@ -24,13 +24,13 @@ public sealed class JournalFile : IDisposable
     /// <summary>Usage that was recorded after a position.</summary>
     public long CountUsage(long afterPosition) => (long)Query("SELECT count(*) FROM events WHERE position > $after AND type = 'usage-recorded'", afterPosition)!;
 
-    /// <summary>The statements that made the table of events and its indexes, so that the raw insert fills the same ones.</summary>
+    /// <summary>The page size and the statements that made the table of events and its indexes, so that the raw insert fills the same ones.</summary>
     public IReadOnlyList<string> Schema()
     {
+        var statements = new List<string> { $"PRAGMA page_size = {Query("PRAGMA page_size", 0)}" };
         using var command = connection.CreateCommand();
         command.CommandText = "SELECT sql FROM sqlite_master WHERE tbl_name = 'events' AND type IN ('table', 'index') AND sql IS NOT NULL ORDER BY type DESC";
         using var reader = command.ExecuteReader();
-        var statements = new List<string>();
         while (reader.Read()) statements.Add(reader.GetString(0));
         return statements;
     }

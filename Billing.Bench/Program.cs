@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Spectre.Console;
 
 namespace Billing.Bench;
@@ -43,6 +44,14 @@ public static class Program
 #endif
         using var folder = new TemporaryFolder(options.Folder);
         using var api = ApiProcess.Start(options.ApiFile, folder.Path, InlineCompletions);
+        // Told to end early, this leaves neither the API nor the folder behind.
+        Action<PosixSignalContext> cleanUp = _ =>
+        {
+            api.Kill();
+            folder.Dispose();
+        };
+        using var interrupted = PosixSignalRegistration.Create(PosixSignal.SIGINT, cleanUp);
+        using var terminated = PosixSignalRegistration.Create(PosixSignal.SIGTERM, cleanUp);
         using var journal = new JournalFile(api.JournalPath);
         var report = new Report(options, folder.Path);
         Console.WriteLine($"The API listens on {api.EndPoint}; its journal is on {report.Setting.FileSystem}.");

@@ -26,8 +26,8 @@ public static class RawInsert
         if (rows.Count == 0) throw new BenchException("The batch recorded nothing that could be inserted again.");
         using var connection = new SqliteConnection(new SqliteConnectionStringBuilder { DataSource = path, Pooling = false }.ToString());
         connection.Open();
-        Execute(connection, Pragmas);
-        foreach (var statement in schema) Execute(connection, statement);
+        // The page size comes first, because a file that has pages keeps theirs; the log before the tables, because they are part of the file then.
+        foreach (var statement in (IEnumerable<string>)[schema[0], Pragmas, .. schema.Skip(1)]) Execute(connection, statement);
         using var insert = Prepare(connection, Insert);
         using var begin = Prepare(connection, "BEGIN IMMEDIATE");
         using var commit = Prepare(connection, "COMMIT");
