@@ -69,7 +69,7 @@ public sealed class Connection : IDisposable
     {
         if (reply.Status != request.Status || !reply.BodyStart.StartsWith(request.ExpectedStart))
         {
-            Fail($"status {reply.Status}: {Encoding.UTF8.GetString(reply.BodyStart)}");
+            Fail($"status {reply.Status}: {Encoding.UTF8.GetString(reply.BodyStart).TrimEnd()}");
             return;
         }
         Acknowledged++;
