@@ -1,0 +1,85 @@
+using System.Globalization;
+
+namespace Billing.Bench;
+
+/// <summary>What the command line says.</summary>
+public sealed record Options
+{
+    public const string Usage = """
+        Usage: dotnet run -c Release --project Billing.Bench [-- options]
+
+          --seconds N            how long each scenario is measured in each round (2)
+          --rounds N             alternating rounds; the medians are reported (5)
+          --organizations N      organizations that are asked and charged (1000)
+          --only A,B             of constant, check, consume, batch (all); constant is always measured with check and consume
+          --connections N,N      connections of constant, check and consume (32,256)
+          --batch-connections N  connections that send batches (8)
+          --batch-items N        usage items in a batch (500)
+          --group-rows N         rows in a transaction of the raw insert (2000)
+          --json FILE            writes every round's figures to a file
+          --folder PATH          where the journal is kept while measuring (the system's folder for temporary files)
+          --api FILE             the Billing.Api.dll to start (the one built with this)
+        """;
+
+    public double Seconds { get; private init; } = 2;
+    public int Rounds { get; private init; } = 5;
+    public int Organizations { get; private init; } = 1_000;
+    public IReadOnlySet<string> Only { get; private init; } = new HashSet<string>(Scenario.Names);
+    public IReadOnlyList<int> Connections { get; private init; } = [32, 256];
+    public int BatchConnections { get; private init; } = 8;
+    public int BatchItems { get; private init; } = 500;
+    public int GroupRows { get; private init; } = 2_000;
+    public string? JsonFile { get; private init; }
+    public string Folder { get; private init; } = Path.GetTempPath();
+    public string? ApiFile { get; private init; }
+
+    public TimeSpan Duration => TimeSpan.FromSeconds(Seconds);
+
+    /// <summary>Long enough for connections to be accepted and for what the scenario before left running to end.</summary>
+    public TimeSpan WarmUp => TimeSpan.FromSeconds(Math.Min(0.5, Seconds));
+
+    /// <returns>Null when help was asked for.</returns>
+    /// <exception cref="BenchException">An option is unknown or has a wrong value.</exception>
+    public static Options? Parse(IReadOnlyList<string> args)
+    {
+        var options = new Options();
+        for (var i = 0; i < args.Count; i += 2)
+        {
+            var name = args[i];
+            if (name is "--help" or "-h") return null;
+            if (i + 1 == args.Count) throw new BenchException($"'{name}' needs a value.\n{Usage}");
+            var value = args[i + 1];
+            options = name switch
+            {
+                "--seconds" => options with { Seconds = Number(name, value, 0.1, 3_600) },
+                "--rounds" => options with { Rounds = Count(name, value, 1_000) },
+                "--organizations" => options with { Organizations = Count(name, value, RequestTemplate.MaxOrganizations) },
+                "--only" => options with { Only = Chosen(value) },
+                "--connections" => options with { Connections = [.. value.Split(',').Select(v => Count(name, v, 10_000))] },
+                "--batch-connections" => options with { BatchConnections = Count(name, value, 1_000) },
+                "--batch-items" => options with { BatchItems = Count(name, value, 1_000) },
+                "--group-rows" => options with { GroupRows = Count(name, value, 100_000) },
+                "--json" => options with { JsonFile = value },
+                "--folder" => options with { Folder = value },
+                "--api" => options with { ApiFile = value },
+                _ => throw new BenchException($"There is no option '{name}'.\n{Usage}"),
+            };
+        }
+        return options;
+    }
+
+    private static HashSet<string> Chosen(string value)
+    {
+        var chosen = value.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries).ToHashSet();
+        if (chosen.FirstOrDefault(c => !Scenario.Names.Contains(c)) is { } unknown)
+            throw new BenchException($"There is no scenario '{unknown}'. There are {string.Join(", ", Scenario.Names)}.");
+        return chosen;
+    }
+
+    private static int Count(string name, string value, int most) => (int)Number(name, value, 1, most);
+
+    private static double Number(string name, string value, double least, double most) =>
+        double.TryParse(value, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var number) && number >= least && number <= most
+            ? number
+            : throw new BenchException($"{name} is '{value}'; it must be a number from {least} to {most}.");
+}

@@ -1,0 +1,77 @@
+using System.Text;
+
+namespace Billing.Bench;
+
+/// <summary>
+/// The bytes of a request, made once. Each connection has a copy in which it writes the digits of the organization and
+/// of the idempotency key, so that sending costs no formatting and no allocation.
+/// </summary>
+public sealed class RequestTemplate
+{
+    /// <summary>Six digits stand for the organization.</summary>
+    public const int MaxOrganizations = 1_000_000;
+
+    public const string OrganizationMark = "org-######";
+
+    private const string KeyMark = "bench-@@@@@@@@@@@@@@@@";
+    private const int OrganizationDigits = 6;
+    private const int KeyDigits = 16;
+
+    private readonly byte[] bytes;
+    private readonly int organizationAt;
+    private readonly int keyAt;
+
+    private RequestTemplate(string head, string body, int status, string expectedStart)
+    {
+        bytes = Encoding.UTF8.GetBytes($"{head}\r\n{body}");
+        organizationAt = bytes.AsSpan().IndexOf("######"u8);
+        keyAt = bytes.AsSpan().IndexOf("@@@@@@@@@@@@@@@@"u8);
+        Status = status;
+        ExpectedStart = Encoding.UTF8.GetBytes(expectedStart);
+    }
+
+    private RequestTemplate(RequestTemplate other, string authorization)
+    {
+        // The key goes in last, because it is made anew for each start of the API.
+        var line = Encoding.UTF8.GetBytes($"Authorization: Bearer {authorization}\r\n");
+        var at = other.bytes.AsSpan().IndexOf("\r\n"u8) + 2;
+        bytes = [.. other.bytes.AsSpan(0, at), .. line, .. other.bytes.AsSpan(at)];
+        organizationAt = Moved(other.organizationAt);
+        keyAt = Moved(other.keyAt);
+        Status = other.Status;
+        ExpectedStart = other.ExpectedStart;
+
+        int Moved(int place) => place < at ? place : place + line.Length;
+    }
+
+    public int Status { get; }
+
+    /// <summary>How the body of a right answer begins.</summary>
+    public byte[] ExpectedStart { get; }
+
+    public ReadOnlyMemory<byte> Bytes => bytes;
+
+    public static RequestTemplate Get(string path, string expectedStart) => new($"GET {path} HTTP/1.1\r\nHost: localhost\r\n", "", 200, expectedStart);
+
+    public static RequestTemplate Post(string path, string body, int status, string expectedStart) => new(
+        $"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {Encoding.UTF8.GetByteCount(body)}\r\nIdempotency-Key: {KeyMark}\r\n",
+        body, status, expectedStart);
+
+    /// <summary>A copy that one connection may write in.</summary>
+    public RequestTemplate For(string authorization) => new(this, authorization);
+
+    public void Write(int organization, long key)
+    {
+        if (organizationAt >= 0) WriteDigits(bytes.AsSpan(organizationAt, OrganizationDigits), organization);
+        if (keyAt >= 0) WriteDigits(bytes.AsSpan(keyAt, KeyDigits), key);
+    }
+
+    private static void WriteDigits(Span<byte> place, long number)
+    {
+        for (var i = place.Length - 1; i >= 0; i--)
+        {
+            (number, var digit) = Math.DivRem(number, 10);
+            place[i] = (byte)('0' + digit);
+        }
+    }
+}
