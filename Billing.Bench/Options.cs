@@ -15,7 +15,7 @@ public sealed record Options
           --connections N,N      connections of constant, check and consume (32,256)
           --batch-connections N  connections that send batches (8)
           --batch-items N        usage items in a batch (500)
-          --group-rows N         rows in a transaction of the raw insert (2000)
+          --group-rows N         rows in a transaction of the raw insert (1000: about what the batches come to)
           --json FILE            writes every round's figures to a file
           --folder PATH          where the journal is kept while measuring (the system's folder for temporary files)
           --api FILE             the Billing.Api.dll to start (the one built with this)
@@ -28,7 +28,7 @@ public sealed record Options
     public IReadOnlyList<int> Connections { get; private init; } = [32, 256];
     public int BatchConnections { get; private init; } = 8;
     public int BatchItems { get; private init; } = 500;
-    public int GroupRows { get; private init; } = 2_000;
+    public int GroupRows { get; private init; } = 1_000;
     public string? JsonFile { get; private init; }
     public string Folder { get; private init; } = Path.GetTempPath();
     public string? ApiFile { get; private init; }
