@@ -86,11 +86,12 @@ internal static class ApiDocument
     public static void MapApiDocument(this WebApplication app)
     {
         app.MapOpenApi("/openapi/v1.json");
-        app.UseSwaggerUI(ui =>
+        // Only its own requests pass through it: it looks at every path with a regular expression.
+        app.UseWhen(http => http.Request.Path.StartsWithSegments("/swagger"), swagger => swagger.UseSwaggerUI(ui =>
         {
             ui.RoutePrefix = "swagger";
             ui.SwaggerEndpoint("/openapi/v1.json", "Billing Ledger v1");
-        });
+        }));
         app.MapGet("/", () => Results.Redirect("/swagger")).ExcludeFromDescription();
     }
 

@@ -168,6 +168,7 @@ public sealed class QuantityJson : JsonConverter<decimal>
 
 [JsonSourceGenerationOptions(
     PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, DictionaryKeyPolicy = JsonKnownNamingPolicy.Unspecified,
+    UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow,
     Converters = [typeof(InstantJson)])]
 [JsonSerializable(typeof(OpenOrganizationBody))]
 [JsonSerializable(typeof(CloseOrganizationBody))]

@@ -20,9 +20,9 @@ public static class RequestExtensions
         if (header.Count == 0 || string.IsNullOrEmpty(header[0]))
             throw new ApiException("idempotency_key_missing", "Send an Idempotency-Key header: one new value (such as a UUID) for each new request, the same for a repeat.", "Idempotency-Key");
         var key = header[0]!;
-        if (header.Count > 1 || key.Length > Ids.MaxCommandIdLength || !key.All(c => c is > ' ' and <= '~'))
+        if (header.Count > 1 || key.Length > Ids.MaxCommandIdLength || key.AsSpan().ContainsAnyExceptInRange('!', '~'))
             throw new ApiException("idempotency_key_invalid", $"An Idempotency-Key is one value of 1 to {Ids.MaxCommandIdLength} printable ASCII characters without spaces.", "Idempotency-Key");
-        if (Reserved.Any(r => key.StartsWith(r, StringComparison.Ordinal)))
+        if (Array.Exists(Reserved, r => key.StartsWith(r, StringComparison.Ordinal)))
             throw new ApiException("idempotency_key_invalid", $"Keys that begin with {string.Join(" or ", Reserved)} are the service's own.", "Idempotency-Key");
         return key;
     }

@@ -113,7 +113,7 @@ public static class Problems
     public static IResult Answer(HttpContext http, string code, string detail, string? field = null) => Answer(Of(http, code, detail, field));
 
     public static IResult Answer(Problem problem) =>
-        Results.Json(problem, ApiJson.Web.Problem, "application/problem+json", problem.Status);
+        Answers.Json(problem, ApiJson.Web.Problem, problem.Status, "application/problem+json");
 
     /// <summary>Turns exceptions and bare status codes into problems. No stack trace leaves the service.</summary>
     public static void UseProblems(this WebApplication app)

@@ -1,11 +1,10 @@
-using System.Buffers;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
 
 namespace Billing.Api;
 
 /// <summary>A request's body, with the hash that says whether a repeat asks for the same.</summary>
-public sealed class RequestBody(JsonDocument document, string route) : IDisposable
+public sealed class RequestBody : IDisposable
 {
     /// <summary>The most that one body may have, unless its route says otherwise.</summary>
     public const int MaxBytes = 64 * 1024;
@@ -17,13 +16,25 @@ public sealed class RequestBody(JsonDocument document, string route) : IDisposab
 
     private static readonly JsonDocumentOptions Options = new() { MaxDepth = MaxDepth, AllowDuplicateProperties = false };
 
+    private readonly HttpRequest request;
+    private readonly JsonDocument document;
+    private readonly SequencePosition? end;
+
+    /// <param name="end">How far the request's pipe was read: the document stands on the pipe's own memory until it is disposed.</param>
+    private RequestBody(HttpRequest request, JsonDocument document, SequencePosition? end)
+    {
+        this.request = request;
+        this.document = document;
+        this.end = end;
+    }
+
     /// <summary>The body; an empty object when there was none.</summary>
     public JsonElement Json => document.RootElement;
 
     public static async ValueTask<RequestBody> Read(HttpContext http, int maxBytes = MaxBytes)
     {
-        var route = $"{http.Request.Method} {http.Request.Path}";
-        if (http.Request.ContentLength is 0 or null && !http.Request.Headers.ContainsKey("Transfer-Encoding")) return new RequestBody(JsonDocument.Parse("{}"), route);
+        if (http.Request.ContentLength is 0 or null && !http.Request.Headers.ContainsKey("Transfer-Encoding"))
+            return new RequestBody(http.Request, JsonDocument.Parse("{}"), null);
         if (!http.Request.HasJsonContentType())
             throw new ApiException("unsupported_media_type", MustBeJson(http));
         if (http.Request.ContentLength > maxBytes) throw TooLarge(maxBytes);
@@ -44,21 +55,18 @@ public sealed class RequestBody(JsonDocument document, string route) : IDisposab
             }
             try
             {
-                // Parsed from a copy: the pipe takes its memory back.
-                var document = JsonDocument.Parse(read.Buffer.ToArray(), Options);
-                if (document.RootElement.ValueKind == JsonValueKind.Object) return new RequestBody(document, route);
+                var document = JsonDocument.Parse(read.Buffer, Options);
+                if (document.RootElement.ValueKind == JsonValueKind.Object) return new RequestBody(http.Request, document, read.Buffer.End);
                 document.Dispose();
-                throw new ApiException("invalid_json", "The body must be a JSON object.");
             }
             // A name with half a character in it (\ud800 alone) is no JsonException.
             catch (Exception e) when (e is JsonException or InvalidOperationException)
             {
+                reader.AdvanceTo(read.Buffer.End);
                 throw new ApiException("invalid_json", $"The body cannot be read as JSON of at most {MaxDepth} levels: {e.Message}");
             }
-            finally
-            {
-                reader.AdvanceTo(read.Buffer.End);
-            }
+            reader.AdvanceTo(read.Buffer.End);
+            throw new ApiException("invalid_json", "The body must be a JSON object.");
         }
     }
 
@@ -67,13 +75,13 @@ public sealed class RequestBody(JsonDocument document, string route) : IDisposab
     /// <summary>A part of the body; errors name its place.</summary>
     public static T Read<T>(JsonElement json, JsonTypeInfo<T> type, string path)
     {
-        if (UnknownField(json, type, path) is { } unknown) throw new ApiException("unknown_field", $"There is no field '{unknown}' here.", unknown);
         try
         {
             return json.Deserialize(type) ?? throw new ApiException("invalid_field", "An object is expected here.", path);
         }
         catch (JsonException e)
         {
+            if (UnknownField(json, type, path) is { } unknown) throw new ApiException("unknown_field", $"There is no field '{unknown}' here.", unknown);
             var field = path + (e.Path ?? "$")[1..];
             throw new ApiException("invalid_field", $"The field '{field.TrimStart('.')}' has a wrong value. {Expected(e)}", field.TrimStart('.'));
         }
@@ -83,15 +91,13 @@ public sealed class RequestBody(JsonDocument document, string route) : IDisposab
     public byte[] ContentHash() => ContentHash(Json);
 
     /// <summary>Of one item of a batch.</summary>
-    public byte[] ContentHash(JsonElement json)
-    {
-        var hasher = new ContentHasher();
-        hasher.Text(route);
-        hasher.Value(json);
-        return hasher.Finish();
-    }
+    public byte[] ContentHash(JsonElement json) => ContentHasher.Hash(request.Method, request.Path.Value ?? "", json);
 
-    public void Dispose() => document.Dispose();
+    public void Dispose()
+    {
+        document.Dispose();
+        if (end is { } read) request.BodyReader.AdvanceTo(read);
+    }
 
     public static string MustBeJson(HttpContext http) => $"The body is '{http.Request.ContentType}'. Send Content-Type: application/json.";
 

@@ -56,7 +56,7 @@ public interface ILedgerHost
 /// <param name="Events">What it recorded: now, or when it was first sent. Empty when it was rejected or changed nothing.</param>
 /// <param name="Replayed">The command had been recorded before; nothing was written now.</param>
 /// <param name="Rejection">Why it was refused, or null.</param>
-/// <param name="Entitlement">For commands about a feature that were not refused for what they ask: its entitlement as it is now.</param>
+/// <param name="Entitlement">For a single command about a feature, unless it was refused for what it asks: the entitlement as it is now.</param>
 public sealed record CommandResult(IReadOnlyList<LedgerEvent> Events, bool Replayed, Rejection? Rejection, EntitlementView? Entitlement = null);
 
 /// <summary>Either an answer or why there is none.</summary>

@@ -88,28 +88,28 @@ public sealed class LedgerHost : ILedgerHost, IAsyncDisposable
     {
         public async ValueTask<CommandResult> Execute(Command command)
         {
-            var results = await ExecuteAll([command], atomic: false);
-            return results[0];
+            var (results, state) = await Run([command], atomic: false);
+            return FeatureOf(command) is { } feature && state is not null && results[0].Rejection is null or { Denial: not null }
+                ? results[0] with { Entitlement = Reading.Entitlement(state, host.catalogs(), feature, command.At) }
+                : results[0];
         }
 
-        public async ValueTask<IReadOnlyList<CommandResult>> ExecuteAll(IReadOnlyList<Command> commands, bool atomic)
+        public async ValueTask<IReadOnlyList<CommandResult>> ExecuteAll(IReadOnlyList<Command> commands, bool atomic) => (await Run(commands, atomic)).Results;
+
+        private async ValueTask<(CommandResult[] Results, State? State)> Run(IReadOnlyList<Command> commands, bool atomic)
         {
             while (true)
             {
                 var session = host.Session(id);
-                if (session.Execute(commands, atomic) is not { } executing)
+                if (session.Execute(commands, atomic) is { } executing)
                 {
-                    // It was evicted between finding and asking it.
-                    host.Forget(id, session);
-                    continue;
+                    var results = await executing;
+                    var state = session.Published;
+                    if (state?.Version == 0) Drop(session);
+                    return (results, state);
                 }
-                var results = await executing;
-                if (session.Published is not { } state) return results;
-                if (state.Version == 0) Drop(session);
-                for (var i = 0; i < results.Length; i++)
-                    if (FeatureOf(commands[i]) is { } feature && results[i].Rejection is null or { Denial: not null })
-                        results[i] = results[i] with { Entitlement = Reading.Entitlement(state, host.catalogs(), feature, commands[i].At) };
-                return results;
+                // It was evicted between finding and asking it.
+                host.Forget(id, session);
             }
         }
 

@@ -54,16 +54,20 @@ public sealed class LedgerSession
     {
         public readonly IReadOnlyList<Command> Commands = commands;
         public readonly bool Atomic = atomic;
-        public readonly TaskCompletionSource<CommandResult[]> Done = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        public readonly TaskCompletionSource<CommandResult[]> Done = new();
         public readonly CommandOutcome[] Outcomes = new CommandOutcome[commands.Count];
         public readonly CommandResult[] Results = new CommandResult[commands.Count];
         public Exception? Failure;
 
+        /// <summary>The caller goes on within this call, on this thread.</summary>
         public void Answer()
         {
             if (Failure is null) Done.SetResult(Results);
             else Done.SetException(Failure);
         }
+
+        /// <summary>The caller goes on on a thread of its own.</summary>
+        public void AnswerElsewhere() => ThreadPool.UnsafeQueueUserWorkItem(static request => request.Answer(), this, preferLocal: false);
     }
 
     /// <summary>What a command came to within a batch: a stretch of the batch's events, something recorded before, or a rejection.</summary>
@@ -146,7 +150,10 @@ public sealed class LedgerSession
             batch = TakeBatch();
             running = batch.Count > 0;
         }
-        foreach (var request in answered) request.Answer();
+        // When the loop rests its thread is free: one caller can have it, which saves a hop. Otherwise nobody holds up the next batch.
+        var elsewhere = batch.Count > 0 ? answered.Count : answered.Count - 1;
+        for (var i = 0; i < elsewhere; i++) answered[i].AnswerElsewhere();
+        if (elsewhere >= 0 && elsewhere < answered.Count) answered[elsewhere].Answer();
         return batch;
     }
 
@@ -167,8 +174,7 @@ public sealed class LedgerSession
 
     private async Task Process(List<Request> batch)
     {
-        // What the journal was asked for: null stands for "it is not there".
-        var asked = new Dictionary<string, RecordedCommand?>();
+        var asked = new Asked();
         JournalUnavailableException? unknown = null;
         for (var attempt = 0; attempt < MaxAttempts;)
         {
@@ -214,20 +220,39 @@ public sealed class LedgerSession
         throw unknown ?? new JournalUnavailableException($"Other writers of '{Organization}' were faster {MaxAttempts} times.");
     }
 
-    /// <summary>A batch as decided on one state.</summary>
-    private sealed class Decided(State state)
+    /// <summary>What the journal was asked for and said. Made at the first question: most batches have none.</summary>
+    private sealed class Asked
     {
-        public State State = state;
-        public readonly List<LedgerEvent> Events = [];
-        public readonly List<StoredEvent> Stored = [];
-        public readonly List<string> Unsure = [];
-        public readonly Dictionary<string, RecordedCommand> Commands = [];
+        private Dictionary<string, RecordedCommand?>? answers;
+
+        public bool Knows(string commandId) => answers?.ContainsKey(commandId) == true;
+
+        public RecordedCommand? Find(string commandId) => answers?.GetValueOrDefault(commandId);
+
+        /// <param name="recorded">Null when it is not there.</param>
+        public void Add(string commandId, RecordedCommand? recorded) => (answers ??= [])[commandId] = recorded;
     }
 
-    private Decided Decide(List<Request> batch, State state, Dictionary<string, RecordedCommand?> asked)
+    /// <summary>A batch as decided on one state.</summary>
+    private sealed class Decided(State state, int commands)
+    {
+        public State State = state;
+        public readonly List<LedgerEvent> Events = new(commands);
+        public readonly List<StoredEvent> Stored = new(commands);
+        public readonly List<string> Unsure = [];
+
+        public List<LedgerEvent> EventsFrom(int first, int count) => count == Events.Count ? Events : Events.GetRange(first, count);
+
+        /// <summary>What the batch itself records; null for one command, which cannot repeat itself.</summary>
+        public readonly Dictionary<string, RecordedCommand>? Commands = commands > 1 ? new(commands) : null;
+    }
+
+    private Decided Decide(List<Request> batch, State state, Asked asked)
     {
         var book = catalogs();
-        var decided = new Decided(state);
+        var commands = 0;
+        foreach (var request in batch) commands += request.Commands.Count;
+        var decided = new Decided(state, commands);
         foreach (var request in batch)
         {
             var (before, events) = (decided.State, decided.Events.Count);
@@ -245,13 +270,13 @@ public sealed class LedgerSession
         return decided;
     }
 
-    private CommandOutcome Decide(Command command, Decided decided, Catalogs book, Dictionary<string, RecordedCommand?> asked)
+    private CommandOutcome Decide(Command command, Decided decided, Catalogs book, Asked asked)
     {
         var recorded = Recorded(command.Id, decided, asked);
         var decision = Decider.Decide(decided.State, book, command, recorded);
         if (decision.Rejection is { } rejection)
         {
-            if (recorded is null && !asked.ContainsKey(command.Id) && !memory.IsComplete(decided.State.Version)) decided.Unsure.Add(command.Id);
+            if (recorded is null && !asked.Knows(command.Id) && !memory.IsComplete(decided.State.Version)) decided.Unsure.Add(command.Id);
             return new CommandOutcome(0, 0, 0, rejection);
         }
         if (decision.Events.IsEmpty) return new CommandOutcome(0, 0, recorded?.Version ?? 0, null);
@@ -266,15 +291,15 @@ public sealed class LedgerSession
             var previous = decided.Stored.Count == 0 ? lastHash : decided.Stored[^1].Hash;
             decided.Stored.Add(codec.Encode(Organization, e, isFirst ? command.Id : null, isFirst ? command.ContentHash : null, previous));
         }
-        decided.Commands[command.Id] = new RecordedCommand(decision.Events[0].Version, command.ContentHash);
+        decided.Commands?.Add(command.Id, new RecordedCommand(decision.Events[0].Version, command.ContentHash));
         return new CommandOutcome(first, decision.Events.Length, 0, null);
     }
 
-    private RecordedCommand? Recorded(string commandId, Decided decided, Dictionary<string, RecordedCommand?> asked)
+    private RecordedCommand? Recorded(string commandId, Decided decided, Asked asked)
     {
-        if (decided.Commands.TryGetValue(commandId, out var inBatch)) return inBatch;
+        if (decided.Commands is { } batch && batch.TryGetValue(commandId, out var inBatch)) return inBatch;
         if (memory.TryGet(commandId, out var remembered)) return remembered;
-        return asked.GetValueOrDefault(commandId);
+        return asked.Find(commandId);
     }
 
     private static void TakeBack(Decided decided, State before, int events)
@@ -282,16 +307,16 @@ public sealed class LedgerSession
         decided.State = before;
         decided.Events.RemoveRange(events, decided.Events.Count - events);
         for (var i = decided.Stored.Count - 1; i >= events; i--)
-            if (decided.Stored[i].CommandId is { } id) decided.Commands.Remove(id);
+            if (decided.Stored[i].CommandId is { } id) decided.Commands?.Remove(id);
         decided.Stored.RemoveRange(events, decided.Stored.Count - events);
     }
 
     private static List<string> CommandIds(List<Request> batch) => [.. batch.SelectMany(r => r.Commands).Select(c => c.Id)];
 
-    private async ValueTask Ask(List<string> commandIds, Dictionary<string, RecordedCommand?> asked)
+    private async ValueTask Ask(List<string> commandIds, Asked asked)
     {
         var found = await journal.FindCommands(Organization, commandIds);
-        foreach (var id in commandIds) asked[id] = found.TryGetValue(id, out var recorded) ? recorded : null;
+        foreach (var id in commandIds) asked.Add(id, found.TryGetValue(id, out var recorded) ? recorded : null);
     }
 
     private void Publish(Decided decided)
@@ -302,7 +327,7 @@ public sealed class LedgerSession
         Volatile.Write(ref published, decided.State);
     }
 
-    private async ValueTask Answer(List<Request> batch, Decided decided, Dictionary<string, RecordedCommand?> asked)
+    private async ValueTask Answer(List<Request> batch, Decided decided, Asked asked)
     {
         foreach (var request in batch)
         {
@@ -311,7 +336,7 @@ public sealed class LedgerSession
             {
                 var outcome = request.Outcomes[i];
                 if (outcome.Rejection is not null) results[i] = new CommandResult([], false, outcome.Rejection);
-                else if (outcome.EventCount > 0) results[i] = new CommandResult(decided.Events.GetRange(outcome.FirstEvent, outcome.EventCount), false, null);
+                else if (outcome.EventCount > 0) results[i] = new CommandResult(decided.EventsFrom(outcome.FirstEvent, outcome.EventCount), false, null);
                 else if (outcome.RecordedAt > 0) results[i] = new CommandResult(await EventsOf(outcome.RecordedAt, decided), true, null);
                 else results[i] = new CommandResult([], false, null);
             }
@@ -327,7 +352,7 @@ public sealed class LedgerSession
             var at = (int)(firstVersion - decided.Stored[0].Version);
             var end = at + 1;
             while (end < decided.Stored.Count && decided.Stored[end].CommandId is null) end++;
-            return decided.Events.GetRange(at, end - at);
+            return decided.EventsFrom(at, end - at);
         }
         var events = new List<LedgerEvent>();
         for (var from = firstVersion; ;)

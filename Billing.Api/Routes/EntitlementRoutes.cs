@@ -42,7 +42,7 @@ public static class EntitlementRoutes
 
         IResult Answer(CheckResult result) => result.Rejection is { } rejection
             ? Problems.Answer(http, services, organization, rejection)
-            : TypedResults.Ok(services.DenialIds.Sign(organization, result.Entitlement!));
+            : Answers.Json(services.DenialIds.Sign(organization, result.Entitlement!), ApiJson.Web.EntitlementView);
     }
 
     private static async Task<IResult> CheckSeveral(string organization, HttpContext http, Services services)

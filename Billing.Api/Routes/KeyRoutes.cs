@@ -16,7 +16,7 @@ public static class KeyRoutes
                 if (body.Organization is { } organization && await services.Host.Organization(organization).Read(services.Clock.Now()) is null)
                     return Problems.Answer(Problems.Of(http, Rejections.OrganizationUnknown(organization), null));
                 var (key, kept) = await services.Keys.Create(name, body.Organization, body.Test, services.Clock.Now());
-                return Results.Json(new NewApiKeyView(key, Of(kept)), ApiJson.Web.NewApiKeyView, statusCode: 201);
+                return Answers.Json(new NewApiKeyView(key, Of(kept)), ApiJson.Web.NewApiKeyView, 201);
             }).OperatorOnly()
             .WithTags("API keys").WithSummary("Make a key, for one organization or for all").Accepts<ApiKeyBody>("application/json").Produces<NewApiKeyView>(201);
 

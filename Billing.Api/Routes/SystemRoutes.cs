@@ -5,8 +5,8 @@ public static class SystemRoutes
 {
     public static void MapSystem(this WebApplication app, RouteGroupBuilder v1)
     {
-        v1.MapGet("/ping", () => TypedResults.Ok(new PongView(true, "billing-ledger")))
-            .WithTags("System").WithSummary("Whether the key is good: a constant answer, behind the same authentication as everything else");
+        v1.MapGet("/ping", () => Answers.Json(new PongView(true, "billing-ledger"), ApiJson.Web.PongView))
+            .WithTags("System").WithSummary("Whether the key is good: a constant answer, behind the same authentication as everything else").Produces<PongView>();
 
         app.MapGet("/health", () => TypedResults.Ok(new PongView(true, "billing-ledger")))
             .WithTags("System").WithSummary("Whether the process answers");

@@ -46,7 +46,7 @@ public static class TokenRoutes
         http.MarkReplayed(result.Replayed);
         var id = Ids.Grant(result.Events.OfType<TokensGranted>().Single().Version);
         var view = await services.Host.Organization(organization).Tokens(services.Clock.Now());
-        return Results.Json(view!.Grants.Single(g => g.Id == id), ApiJson.Web.GrantView, statusCode: 201);
+        return Answers.Json(view!.Grants.Single(g => g.Id == id), ApiJson.Web.GrantView, 201);
     }
 
     private static IReadOnlyList<TokenTransactionView> Transactions(LedgerEvent e) => e switch

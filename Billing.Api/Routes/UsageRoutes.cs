@@ -35,7 +35,7 @@ public static class UsageRoutes
         if (result.Entitlement?.Rate is { } rate) http.AddRateLimit(command.Feature, rate, command.At);
         if (result.Rejection is { } rejection) return Problems.Answer(http, services, organization, rejection);
         http.MarkReplayed(result.Replayed);
-        return Results.Json(ViewOf(result, organization, services), ApiJson.Web.UsageRecordView, statusCode: 201);
+        return Answers.Json(ViewOf(result, organization, services), ApiJson.Web.UsageRecordView, 201);
     }
 
     private static async Task<IResult> SetGauge(string organization, string feature, HttpContext http, Services services)
@@ -95,7 +95,7 @@ public static class UsageRoutes
             else recorded++;
         }
         http.MarkReplayed(replayed > 0 && replayed == items.Count);
-        return Results.Json(new UsageBatchView(recorded, replayed, items.Count - recorded - replayed, views), ApiJson.Web.UsageBatchView, statusCode: isAtomic ? 201 : 200);
+        return Answers.Json(new UsageBatchView(recorded, replayed, items.Count - recorded - replayed, views), ApiJson.Web.UsageBatchView, isAtomic ? 201 : 200);
     }
 
     private static (List<JsonElement> Items, bool IsAtomic) ReadBatch(JsonElement json)

@@ -51,8 +51,8 @@ public sealed class EventCodec
     {
         var type = byType[e.GetType()];
         var body = JsonSerializer.SerializeToUtf8Bytes(e, type.Json);
-        var stored = new StoredEvent(organization, e.Version, type.Name, type.Schema, e.EffectiveAt, e.RecordedAt, commandId, contentHash, body, []);
-        return stored with { Hash = stored.ComputeHash(previousHash) };
+        var hash = HashChain.Next(previousHash, organization, e.Version, type.Name, type.Schema, Micros.Of(e.EffectiveAt), Micros.Of(e.RecordedAt), commandId, contentHash, body);
+        return new StoredEvent(organization, e.Version, type.Name, type.Schema, e.EffectiveAt, e.RecordedAt, commandId, contentHash, body, hash);
     }
 
     /// <exception cref="UnknownEventException">The journal was written by a newer build.</exception>

@@ -9,10 +9,12 @@ public sealed class JournalWriter : IAsyncDisposable
     /// <summary>The most events in one group, so that no caller waits for an unbounded transaction.</summary>
     public const int MaxGroupEvents = 4_000;
 
+    private const int AnswersInOneHop = 8;
+
     private sealed class Waiting(StreamAppend append)
     {
         public readonly StreamAppend Append = append;
-        public readonly TaskCompletionSource<AppendOutcome> Done = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        public readonly TaskCompletionSource<AppendOutcome> Done = new();
     }
 
     private readonly IJournal journal;
@@ -91,12 +93,22 @@ public sealed class JournalWriter : IAsyncDisposable
         try
         {
             var outcomes = journal.AppendGroup([.. group.Select(w => w.Append)]).AsTask().GetAwaiter().GetResult();
-            for (var i = 0; i < group.Count; i++) group[i].Done.SetResult(outcomes[i]);
+            Answer(group.Count, i => group[i].Done.SetResult(outcomes[i]));
         }
         catch (Exception e)
         {
             var unknown = new JournalUnavailableException("The journal did not say whether it wrote.", e);
-            foreach (var waiting in group) waiting.Done.TrySetException(unknown);
+            Answer(group.Count, i => group[i].Done.SetException(unknown));
         }
+    }
+
+    /// <summary>Whoever waited goes on in the thread pool, several after one another: a hop for each would cost more than what they do.</summary>
+    private static void Answer(int count, Action<int> answer)
+    {
+        for (var from = 0; from < count; from += AnswersInOneHop)
+            ThreadPool.UnsafeQueueUserWorkItem(static work =>
+            {
+                for (var i = work.From; i < work.To; i++) work.Answer(i);
+            }, (From: from, To: Math.Min(count, from + AnswersInOneHop), Answer: answer), preferLocal: false);
     }
 }

@@ -81,7 +81,7 @@ public sealed class SqliteDatabase : Database, IAsyncDisposable
         var connection = new SqliteConnection(connectionString);
         connection.Open();
         // FULL: a commit is on the disk before it is answered. A reader of another process may hold a lock for a moment.
-        connection.Execute("PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000; PRAGMA wal_autocheckpoint = 8000; PRAGMA cache_size = -16384;");
+        connection.Execute("PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000; PRAGMA wal_autocheckpoint = 32000; PRAGMA cache_size = -131072;");
         return connection;
     }
 
