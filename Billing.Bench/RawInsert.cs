@@ -14,7 +14,7 @@ public static class RawInsert
     public const int MaxRows = 200_000;
 
     /// <summary>The same settings as the journal's connections have.</summary>
-    private const string Pragmas = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 8000; PRAGMA cache_size = -16384;";
+    private const string Pragmas = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 8000; PRAGMA cache_size = -131072;";
 
     private const string Insert = """
         INSERT INTO events (organization, version, type, schema, effective_at, recorded_at, command_id, content_hash, body, hash)

@@ -15,7 +15,9 @@ CREATE TABLE events (
 );
 
 CREATE UNIQUE INDEX events_by_version ON events (organization, version);
-CREATE UNIQUE INDEX events_by_command ON events (organization, command_id) WHERE command_id IS NOT NULL;
+-- The id stands first: ids that grow with time (UUIDv7, counters) then share a page of the index, where each organization
+-- would dirty one of its own. What is unique is the same.
+CREATE UNIQUE INDEX events_by_command ON events (command_id, organization) WHERE command_id IS NOT NULL;
 
 CREATE TABLE streams (
   organization  TEXT    PRIMARY KEY,

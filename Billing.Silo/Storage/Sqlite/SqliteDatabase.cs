@@ -14,6 +14,8 @@ public sealed class SqliteDatabase : Database, IAsyncDisposable
     private readonly SemaphoreSlim writing = new(1, 1);
     private readonly SqliteConnection writer;
     private readonly ConcurrentBag<SqliteConnection> readers = [];
+    private Checkpointer? checkpointer;
+    private long writes;
     private Statements? statements;
 
     static SqliteDatabase() => SQLitePCL.Batteries_V2.Init();
@@ -22,6 +24,8 @@ public sealed class SqliteDatabase : Database, IAsyncDisposable
     {
         this.connectionString = connectionString;
         writer = OpenConnection();
+        // The writer goes through the indexes' pages all over: 128 MiB keep them at hand.
+        writer.Execute("PRAGMA cache_size = -131072;");
     }
 
     /// <summary>Opens the file, making it if it is not there, and brings its schema up to date.</summary>
@@ -33,6 +37,7 @@ public sealed class SqliteDatabase : Database, IAsyncDisposable
         database.writer.Execute("PRAGMA journal_mode = WAL;");
         database.Migrate(path);
         database.statements = new Statements(database.writer);
+        database.checkpointer = new Checkpointer(database);
         return database;
     }
 
@@ -58,6 +63,7 @@ public sealed class SqliteDatabase : Database, IAsyncDisposable
         }
         finally
         {
+            Interlocked.Increment(ref writes);
             writing.Release();
         }
     }
@@ -72,6 +78,24 @@ public sealed class SqliteDatabase : Database, IAsyncDisposable
         }
         finally
         {
+            Interlocked.Increment(ref writes);
+            writing.Release();
+        }
+    }
+
+    /// <summary>How often was written, for the checkpointer to see whether there is anything to do.</summary>
+    internal long Writes => Interlocked.Read(ref writes);
+
+    /// <summary>Keeps everybody from writing meanwhile.</summary>
+    internal void WithWriterHeld(Func<SqliteConnection, int> work)
+    {
+        writing.Wait();
+        try
+        {
+            work(writer);
+        }
+        finally
+        {
             writing.Release();
         }
     }
@@ -81,12 +105,13 @@ public sealed class SqliteDatabase : Database, IAsyncDisposable
         var connection = new SqliteConnection(connectionString);
         connection.Open();
         // FULL: a commit is on the disk before it is answered. A reader of another process may hold a lock for a moment.
-        connection.Execute("PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000; PRAGMA wal_autocheckpoint = 32000; PRAGMA cache_size = -131072;");
+        connection.Execute("PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -16384;");
         return connection;
     }
 
     public async ValueTask DisposeAsync()
     {
+        checkpointer?.Dispose();
         await writing.WaitAsync();
         // A connection stays open, and the write-ahead log beside the file, for as long as it has a statement.
         statements?.Dispose();
