@@ -61,18 +61,18 @@ public static class Program
         app.UseRouting();
         app.UseApiKeys(keys);
         app.MapApiDocument();
-        app.MapStripeWebhook(services);
         var v1 = app.MapGroup("/v1");
-        app.MapSystem(v1);
-        v1.MapPlans(services);
-        v1.MapOrganizations(services);
         v1.MapEntitlements(services);
         v1.MapUsage(services);
         v1.MapTokens(services);
         v1.MapSubscription(services);
+        v1.MapOrganizations(services);
+        v1.MapPlans(services);
         v1.MapLedger(services);
-        v1.MapKeys(services);
         v1.MapStripe(services);
+        app.MapStripeWebhook(services);
+        v1.MapKeys(services);
+        app.MapSystem(v1);
         app.Announce(settings);
         return app;
     }
