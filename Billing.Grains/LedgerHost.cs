@@ -89,9 +89,10 @@ public sealed class LedgerHost : ILedgerHost, IAsyncDisposable
         public async ValueTask<CommandResult> Execute(Command command)
         {
             var (results, state) = await Run([command], atomic: false);
-            return FeatureOf(command) is { } feature && state is not null && results[0].Rejection is null or { Denial: not null }
-                ? results[0] with { Entitlement = Reading.Entitlement(state, host.catalogs(), feature, command.At) }
-                : results[0];
+            if (FeatureOf(command) is not { } feature || results[0].Rejection is not (null or { Denial: not null })) return results[0];
+            // What was published may be gone again: the batch behind this one failed, and its failure is not this command's.
+            state ??= await With(loaded => loaded);
+            return results[0] with { Entitlement = Reading.Entitlement(state, host.catalogs(), feature, command.At) };
         }
 
         public async ValueTask<IReadOnlyList<CommandResult>> ExecuteAll(IReadOnlyList<Command> commands, bool atomic) => (await Run(commands, atomic)).Results;

@@ -8,12 +8,10 @@ public static class Accounts
     public static Decision Decide(State state, Catalogs catalogs, OpenOrganization c, Instant now)
     {
         if (state.IsOpened) return Rejections.OrganizationExists(state.Organization);
+        var plan = c.Plan is { } id ? catalogs.Current.Plan(id) : null;
+        if (plan is null && c.Plan is not null) return Rejections.PlanUnknown(c.Plan);
         if (DateTimeZoneProviders.Tzdb.GetZoneOrNull(c.TimeZone) is null) return Rejections.TimeZoneUnknown(c.TimeZone);
-        if (c.Plan is { } id)
-        {
-            if (catalogs.Current.Plan(id) is not { } plan) return Rejections.PlanUnknown(id);
-            if (plan.InviteOnly) return Rejections.InviteOnly(id);
-        }
+        if (plan is { InviteOnly: true }) return Rejections.InviteOnly(plan.Id);
         return new OrganizationOpened(c.TimeZone, c.Test, c.Plan, catalogs.Current.Version)
         {
             Version = state.Version + 1, EffectiveAt = now, RecordedAt = now,

@@ -93,7 +93,9 @@ public static class Subscriptions
     public static Decision Decide(State state, Catalogs catalogs, FollowSubscription c, Instant now)
     {
         var snapshot = c.Snapshot;
-        if (catalogs.Plan(snapshot.Plan, 0) is null && catalogs.All.All(v => v.Plan(snapshot.Plan) is null)) return Rejections.PlanUnknown(snapshot.Plan);
+        // A plan that is no longer on sale may still be paid for: it is what it last was.
+        var sold = catalogs.VersionOf(snapshot.Plan);
+        if (sold == 0) return Rejections.PlanUnknown(snapshot.Plan);
         var slice = state.Subscriptions;
         var known = slice.Followed.FirstOrDefault(s => s.Id == snapshot.Id);
         var isNewer = known is null || snapshot.Order.CompareTo(known.Order) > 0;
@@ -104,7 +106,7 @@ public static class Subscriptions
         if (!isNewer && gaveAccessAt is null) return Decision.AlreadyDone;
 
         var stands = isNewer
-            ? snapshot with { CatalogVersion = known is not null && known.Plan == snapshot.Plan ? known.CatalogVersion : catalogs.Current.Version }
+            ? snapshot with { CatalogVersion = known is not null && known.Plan == snapshot.Plan ? known.CatalogVersion : sold }
             : known!;
         return Change(state, catalogs, new SubscriptionChanged(null, stands, gaveAccessAt, null, null, null)
         {

@@ -25,7 +25,7 @@ public sealed class CatalogStore(Database database, CatalogDefaults defaults)
         var hash = SHA256.HashData(json);
         if (stored.Count == 0 || !SHA256.HashData(stored[^1]).AsSpan().SequenceEqual(hash))
         {
-            if (stored.Count > 0 && Changed(Parse(stored[^1], stored.Count), catalog) is { Count: > 0 } changed) return changed;
+            if (Changed([.. stored.Select((content, i) => Parse(content, i + 1))], catalog) is { Count: > 0 } changed) return changed;
             await database.Write(c => c.Execute(
                 "INSERT INTO catalogs (version, content_hash, json, published_at) VALUES (@version, @hash, @json, @now)",
                 new { version = stored.Count + 1, hash, json, now = Micros.Of(now) }));
@@ -44,12 +44,13 @@ public sealed class CatalogStore(Database database, CatalogDefaults defaults)
     }
 
     /// <summary>What is counted stays counted in the same unit: numbers in the journal would change their meaning.</summary>
-    private static List<CatalogProblem> Changed(Catalog before, Catalog after)
+    private static List<CatalogProblem> Changed(List<Catalog> before, Catalog after)
     {
         var problems = new List<CatalogProblem>();
         foreach (var feature in after.Features)
         {
-            if (before.Feature(feature.Id)?.Meter is not { } was || feature.Meter is not { } now) continue;
+            // As it last was: a feature may have been out of the catalog meanwhile.
+            if (before.Select(c => c.Feature(feature.Id)?.Meter).LastOrDefault(m => m is not null) is not { } was || feature.Meter is not { } now) continue;
             if (was.Decimals != now.Decimals)
                 problems.Add(new($"$.features.{feature.Id}.meter.decimals", $"It was {was.Decimals} when use was recorded and cannot change. Add a new feature instead."));
             if (was.Aggregation != now.Aggregation)

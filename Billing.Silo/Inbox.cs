@@ -99,8 +99,9 @@ public sealed class CustomerDirectory(Database database)
     public async Task<string?> Find(string customer) => await database.Read(c =>
         c.Query<string>("SELECT organization FROM customers WHERE customer = @customer", new { customer }).SingleOrDefault());
 
-    public Task Link(string customer, string organization) => database.Write(c => c.Execute(
-        "INSERT INTO customers (customer, organization) VALUES (@customer, @organization) ON CONFLICT (customer) DO NOTHING", new { customer, organization }));
+    /// <returns>Whether it was not linked before.</returns>
+    public Task<bool> Link(string customer, string organization) => database.Write(c => c.Execute(
+        "INSERT INTO customers (customer, organization) VALUES (@customer, @organization) ON CONFLICT (customer) DO NOTHING", new { customer, organization }) == 1);
 }
 
 /// <summary>Values that the service makes for itself once, such as keys to sign with.</summary>

@@ -67,8 +67,9 @@ public static class OrganizationRoutes
         var reason = Text.Reason(request.As(ApiJson.Web.CloseOrganizationBody).Reason);
         var command = new CloseOrganization(reason) { Id = http.OptionalIdempotencyKey(), ContentHash = request.ContentHash(), At = services.Clock.Now() };
         var result = await services.Host.Organization(organization).Execute(command);
+        // Also when it is closed already: a crash may have come between closing it and revoking its keys.
+        if (result.Rejection is null or { Kind: RejectionKind.OrganizationClosed }) await services.Keys.RevokeAll(organization, services.Clock.Now());
         if (result.Rejection is { } rejection) return Problems.Answer(http, services, organization, rejection);
-        await services.Keys.RevokeAll(organization, services.Clock.Now());
         http.MarkReplayed(result.Replayed);
         return Results.Ok(await services.Host.Organization(organization).Read(services.Clock.Now()));
     }

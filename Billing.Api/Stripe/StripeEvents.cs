@@ -99,8 +99,10 @@ public sealed class StripeEvents(Inbox inbox, CustomerDirectory customers, ILedg
         var results = await host.Organization(organization).ExecuteAll(translation.Commands, atomic: false);
         if (results.Any(r => r.Rejection?.Kind == RejectionKind.OrganizationUnknown)) return false;
         // Before the event is marked: a crash in between leaves it to be applied, and so linked, again.
-        List<string> linked = [.. translation.Commands.OfType<LinkCustomer>().Select(link => link.Customer)];
-        foreach (var id in linked) await customers.Link(id, organization);
+        var linked = new List<string>();
+        // Only the event that links wakes what waits for it: events that waited themselves would wake each other in turn.
+        foreach (var link in translation.Commands.OfType<LinkCustomer>())
+            if (await customers.Link(link.Customer, organization)) linked.Add(link.Customer);
         var refused = results.Select(r => r.Rejection).FirstOrDefault(r => r is not null);
         await inbox.Mark(e.Id,
             refused is null ? InboxState.Applied : refused.Kind == RejectionKind.OrganizationClosed ? InboxState.Ignored : InboxState.Failed,

@@ -118,6 +118,14 @@ public sealed class Catalogs
     /// <summary>The package as it is now, or as it last was: what was paid for is delivered.</summary>
     public TokenPackage? TokenPackage(string id) => Current.TokenPackage(id) ?? versions.Select(v => v.TokenPackage(id)).LastOrDefault(p => p is not null);
 
+    /// <summary>The newest version that has this plan, which it is sold from; 0 when none ever had it.</summary>
+    public int VersionOf(string plan)
+    {
+        var version = versions.Length;
+        while (version > 0 && versions[version - 1].Plan(plan) is null) version--;
+        return version;
+    }
+
     /// <summary>The plan as it was in that version. A version that is not here (a journal moved without its catalogs) reads as the current one.</summary>
     public Plan? Plan(string id, int version) =>
         (version >= 1 && version <= versions.Length ? versions[version - 1] : Current).Plan(id) ?? Current.Plan(id);

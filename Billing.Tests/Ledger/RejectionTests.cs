@@ -48,6 +48,14 @@ public sealed class RejectionTests
     }
 
     [Fact]
+    public void an_unknown_plan_comes_before_an_unknown_time_zone()
+    {
+        var open = new OpenOrganization("No/Where", false, "nothing") { Id = "open", ContentHash = [1], At = default };
+        Assert.True(RejectionKind.PlanUnknown < RejectionKind.TimeZoneUnknown);
+        Assert.Equal(RejectionKind.PlanUnknown, Decider.Decide(State.Empty("acme"), Catalogs(Catalog), open, null).Rejection?.Kind);
+    }
+
+    [Fact]
     public void identity_comes_before_everything_else()
     {
         var spec = Opened(Catalog).Given(New(new CloseOrganization(null) { Id = "", ContentHash = [], At = default }));

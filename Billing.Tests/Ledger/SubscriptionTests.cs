@@ -164,6 +164,18 @@ public sealed class SubscriptionTests
     }
 
     [Fact]
+    public void a_plan_that_is_no_longer_on_sale_is_still_given_to_who_pays_for_it()
+    {
+        var catalogs = Catalogs(Catalog, Catalog.Replace("\"pro\":", "\"other\":", StringComparison.Ordinal));
+        var state = State.Empty("acme").Evolve(Decider.Decide(State.Empty("acme"), catalogs,
+            new OpenOrganization("UTC", false, null) { Id = "o", ContentHash = [], At = Time("2026-11-20T10:00:00Z") }, null).Events);
+        state = state.Evolve(Decider.Decide(state, catalogs, Follow(Sub()) with { At = Time("2026-11-20T10:00:00Z") }, null).Events);
+
+        Assert.Equal("pro", Subscriptions.InForce(state, catalogs, state.RecordedAt).Plan?.Id);
+        Assert.Equal(1000, Entitlements.Evaluate(state, catalogs, catalogs.Feature("calls")!, null, state.RecordedAt).Limit);
+    }
+
+    [Fact]
     public void a_subscription_keeps_the_catalog_version_that_it_was_sold()
     {
         var catalogs = Catalogs(Catalog, Catalog.Replace("\"calls\": 1000,", "\"calls\": 500,", StringComparison.Ordinal));
