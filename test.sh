@@ -7,7 +7,10 @@ install() { # a package of Debian or Ubuntu
   command -v apt-get >/dev/null 2>&1 || { echo "$1 is needed and cannot be installed here." >&2; exit 1; }
   echo "Installing $1 ..."
   local sudo; sudo=$([ "$(id -u)" -eq 0 ] || echo sudo)
-  $sudo apt-get update -qq && $sudo apt-get install -y -qq "$1" >/dev/null
+  if ! { $sudo apt-get update -qq && $sudo apt-get install -y -qq "$1" >/dev/null; }; then
+    echo "$1 cannot be installed from this system's packages. The .NET SDK is at https://dotnet.microsoft.com/download/dotnet/10.0" >&2
+    exit 1
+  fi
 }
 { command -v dotnet >/dev/null 2>&1 && dotnet --list-sdks | grep -q '^10\.'; } || install dotnet-sdk-10.0
 command -v curl >/dev/null 2>&1 || install curl

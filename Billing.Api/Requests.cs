@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
+using Microsoft.AspNetCore.Http.Features;
 
 namespace Billing.Api;
 
@@ -33,7 +34,7 @@ public sealed class RequestBody : IDisposable
 
     public static async ValueTask<RequestBody> Read(HttpContext http, int maxBytes = MaxBytes)
     {
-        if (http.Request.ContentLength is 0 or null && !http.Request.Headers.ContainsKey("Transfer-Encoding"))
+        if (http.Features.Get<IHttpRequestBodyDetectionFeature>()?.CanHaveBody != true || http.Request.ContentLength == 0)
             return new RequestBody(http.Request, JsonDocument.Parse("{}"), null);
         if (!http.Request.HasJsonContentType())
             throw new ApiException("unsupported_media_type", MustBeJson(http));

@@ -17,7 +17,7 @@ public sealed class CommandMemory
     public int Count => recorded.Count;
 
     /// <summary>Whether it knows every id of the stream, so that what it does not know was never recorded.</summary>
-    public bool IsComplete(long version) => !hasForgotten || version == 0;
+    public bool IsComplete => !hasForgotten;
 
     public bool TryGet(string commandId, out RecordedCommand command) => recorded.TryGetValue(commandId, out command);
 

@@ -41,8 +41,9 @@ public sealed class LedgerHost : ILedgerHost, IAsyncDisposable
     public int Evict(long? maxBytes = null)
     {
         var limit = maxBytes ?? maxResidentBytes;
+        var total = residents.Sum(r => r.Value.Session.ApproximateBytes);
+        if (total <= limit) return 0;
         var all = residents.Select(r => (r.Key, r.Value, r.Value.LastUsed, Bytes: r.Value.Session.ApproximateBytes)).OrderBy(r => r.LastUsed).ToList();
-        var total = all.Sum(r => r.Bytes);
         var evicted = 0;
         foreach (var (id, resident, _, bytes) in all)
         {

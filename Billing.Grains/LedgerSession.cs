@@ -117,7 +117,7 @@ public sealed class LedgerSession
             if (Published is not { } state) return 1_024;
             var counters = 0;
             foreach (var use in state.Usage) counters += use.Counters.Length + 1;
-            return 2_048 + 160 * counters + 200 * state.Grants.Length + 300 * state.Subscriptions.Payments.Length + CommandMemory.BytesPerCommand * memory.Count;
+            return 2_048 + 160 * counters + 200 * state.Grants.Length + 300 * (state.Subscriptions.Payments.Length + state.Subscriptions.Followed.Length) + CommandMemory.BytesPerCommand * memory.Count;
         }
     }
 
@@ -276,7 +276,7 @@ public sealed class LedgerSession
         var decision = Decider.Decide(decided.State, book, command, recorded);
         if (decision.Rejection is { } rejection)
         {
-            if (recorded is null && !asked.Knows(command.Id) && !memory.IsComplete(decided.State.Version)) decided.Unsure.Add(command.Id);
+            if (recorded is null && !asked.Knows(command.Id) && !memory.IsComplete) decided.Unsure.Add(command.Id);
             return new CommandOutcome(0, 0, 0, rejection);
         }
         if (decision.Events.IsEmpty) return new CommandOutcome(0, 0, recorded?.Version ?? 0, null);

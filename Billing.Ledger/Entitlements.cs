@@ -181,7 +181,10 @@ public static class Entitlements
             var state = new RateState(rate, Math.Max(0, rate.Limit - taken), bounds.End);
             ask.Why?.Add("rate", ask.Units > state.Remaining ? "reached" : "free", counter,
                 ("limit", rate.Limit), ("used", taken), ("window", Spelling.Of(rate.Window)), ("until", state.Until));
-            if (tightest is null || state.Remaining < tightest.Remaining) tightest = state;
+            // Of several that are reached, the one that is reached for longest: waiting for another would not help.
+            var reached = ask.Units > state.Remaining;
+            var wasReached = tightest is not null && ask.Units > tightest.Remaining;
+            if (tightest is null || (reached && wasReached ? state.Until > tightest.Until : state.Remaining < tightest.Remaining)) tightest = state;
         }
         return tightest;
     }

@@ -43,7 +43,7 @@ public sealed class CatalogStore(Database database, CatalogDefaults defaults)
             : catalog with { Version = version };
     }
 
-    /// <summary>What is counted stays counted in the same unit: numbers in the journal would change their meaning.</summary>
+    /// <summary>What is counted stays counted in the same way and with the same decimals: numbers in the journal would change their meaning.</summary>
     private static List<CatalogProblem> Changed(List<Catalog> before, Catalog after)
     {
         var problems = new List<CatalogProblem>();

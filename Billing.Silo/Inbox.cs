@@ -85,15 +85,21 @@ public sealed class Inbox(Database database)
         """,
         new { state = state is { } s ? Name(s) : null, after, limit }).Select(r => r.ToEvent()).ToList());
 
+    /// <summary>What could not be applied in all that time never will be, without its body.</summary>
     /// <returns>How many bodies were removed.</returns>
     public Task<int> RemoveOldPayloads(Instant now) => database.Write(c => c.Execute(
-        "UPDATE inbox SET payload = NULL WHERE payload IS NOT NULL AND received_at < @before",
+        """
+        UPDATE inbox SET payload = NULL,
+            detail = CASE WHEN state IN ('pending', 'unclaimed') THEN 'It was not applied within 90 days; its body is removed.' ELSE detail END,
+            state = CASE WHEN state IN ('pending', 'unclaimed') THEN 'failed' ELSE state END
+        WHERE payload IS NOT NULL AND received_at < @before
+        """,
         new { before = Micros.Of(now - KeepPayloads) }));
 
     private static string Name(InboxState state) => state.ToString().ToLowerInvariant();
 }
 
-/// <summary>Which organization a customer at the payment provider is. Built from the ledger's events; a lookup, not a source.</summary>
+/// <summary>Which organization a customer at the payment provider is. Kept beside the ledger's events, so that an event which names only a customer finds its organization; the first link stands.</summary>
 public sealed class CustomerDirectory(Database database)
 {
     public async Task<string?> Find(string customer) => await database.Read(c =>

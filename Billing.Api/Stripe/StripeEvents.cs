@@ -45,7 +45,17 @@ public sealed class StripeEvents(Inbox inbox, CustomerDirectory customers, ILedg
         while (true)
         {
             var page = await inbox.List(state, after, 100);
-            foreach (var stored in page) await Replay(stored.Id);
+            foreach (var stored in page)
+            {
+                try
+                {
+                    await Replay(stored.Id);
+                }
+                catch (JournalUnavailableException)
+                {
+                    // It stays where it is; those behind it may be another organization's.
+                }
+            }
             if (page.Count < 100) return;
             after = page[^1].Id;
         }

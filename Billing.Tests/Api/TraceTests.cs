@@ -3,11 +3,12 @@ using System.Globalization;
 using System.Text;
 using Billing.Api;
 using NodaTime;
+using Xunit.Abstractions;
 
 namespace Billing.Tests.Api;
 
 /// <summary>Real usage: a trace of an LLM service's requests, fed through the script that users have.</summary>
-public sealed class TraceTests
+public sealed class TraceTests(ITestOutputHelper output)
 {
     private const int Organizations = 50;
 
@@ -20,6 +21,7 @@ public sealed class TraceTests
         var csv = Environment.GetEnvironmentVariable("TRACE_CSV") is { Length: > 0 } given ? given : await Generate(api.Folder);
         var rows = (await File.ReadAllLinesAsync(csv)).Skip(1).Where(l => l.Length > 0).Select(l => l.Split(',')).Select(f => long.Parse(f[1]) + long.Parse(f[2])).ToList();
 
+        output.WriteLine($"{rows.Count} requests of {(csv.StartsWith(api.Folder, StringComparison.Ordinal) ? "a generated trace (TRACE_CSV names a real one)" : csv)}");
         Assert.Equal($"recorded {rows.Count}, replayed 0, refused 0", await Feed(csv, api.Url));
         var expected = Enumerable.Range(0, Organizations).Select(o => rows.Where((_, row) => row % Organizations == o).Sum()).ToList();
         Assert.Equal(expected, await Used(api));

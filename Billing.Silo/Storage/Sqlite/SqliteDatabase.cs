@@ -4,6 +4,7 @@ using System.Globalization;
 using System.Reflection;
 using Dapper;
 using Microsoft.Data.Sqlite;
+using SQLitePCL;
 
 namespace Billing.Silo.Storage.Sqlite;
 
@@ -18,7 +19,7 @@ public sealed class SqliteDatabase : Database, IAsyncDisposable
     private long writes;
     private Statements? statements;
 
-    static SqliteDatabase() => SQLitePCL.Batteries_V2.Init();
+    static SqliteDatabase() => Batteries_V2.Init();
 
     private SqliteDatabase(string connectionString)
     {
@@ -131,7 +132,8 @@ public sealed class SqliteDatabase : Database, IAsyncDisposable
         }
         catch
         {
-            writer.Execute("ROLLBACK");
+            // A failed COMMIT may have ended the transaction by itself; its error is the one that matters.
+            if (raw.sqlite3_get_autocommit(writer.Handle) == 0) writer.Execute("ROLLBACK");
             throw;
         }
     }
