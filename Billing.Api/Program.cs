@@ -49,7 +49,7 @@ public static class Program
         var services = new Services(host, journal, catalogs, keys, inbox, stripe, denialIds, clock, settings);
 
         builder.Services
-            .AddSingleton<IJournal>(journal).AddSingleton(host).AddSingleton(inbox).AddSingleton(stripe).AddSingleton(services)
+            .AddSingleton<IJournal>(journal).AddSingleton<ILedgerHost>(host).AddSingleton(inbox).AddSingleton(stripe).AddSingleton(services)
             .AddSingleton(time ?? TimeProvider.System).AddSingleton<DueWork>()
             .ConfigureHttpJsonOptions(json => ApiJson.Configure(json.SerializerOptions))
             .AddApiDocument();

@@ -8,6 +8,9 @@ namespace Billing.Grains;
 /// <summary>The embedded engine: every organization's actor inside this process, activated on first use and evicted when idle.</summary>
 public sealed class LedgerHost : ILedgerHost, IAsyncDisposable
 {
+    private const long EvictEveryMilliseconds = 1_000;
+    private const int ActivationsBetweenEvictions = 1_024;
+
     private sealed class Resident(LedgerSession session)
     {
         public readonly LedgerSession Session = session;
@@ -20,7 +23,8 @@ public sealed class LedgerHost : ILedgerHost, IAsyncDisposable
     private readonly Func<Catalogs> catalogs;
     private readonly long maxResidentBytes;
     private volatile bool stopping;
-    private int uses;
+    private int activations;
+    private long nextEviction;
 
     /// <param name="catalogs">The catalogs as they are now; asked for each batch and each check.</param>
     /// <param name="maxResidentBytes">About how much memory resident organizations may take before idle ones are evicted.</param>
@@ -71,10 +75,14 @@ public sealed class LedgerHost : ILedgerHost, IAsyncDisposable
         if (!residents.TryGetValue(id, out var resident))
         {
             resident = residents.GetOrAdd(id, static (id, host) => new Resident(new LedgerSession(id, host.journal, host.writer, host.catalogs)), this);
-            // Looked at now and then rather than on every activation: it walks over all residents.
-            if (Interlocked.Increment(ref uses) % 1_024 == 0) Evict();
+            if (Interlocked.Increment(ref activations) % ActivationsBetweenEvictions == 0) Evict();
         }
-        Volatile.Write(ref resident.LastUsed, Environment.TickCount64);
+        var now = Environment.TickCount64;
+        Volatile.Write(ref resident.LastUsed, now);
+        // Residents grow without activations too. Whoever comes by looks once a second: without traffic nothing grows.
+        var due = Volatile.Read(ref nextEviction);
+        if (now >= due && Interlocked.CompareExchange(ref nextEviction, now + EvictEveryMilliseconds, due) == due)
+            ThreadPool.UnsafeQueueUserWorkItem(static host => host.Evict(), this, preferLocal: false);
         return resident.Session;
     }
 

@@ -10,9 +10,9 @@ namespace Billing.Silo;
 
 /// <summary>
 /// What happens without traffic: windows that ended are closed and expired tokens written off. The due organizations
-/// are found through the journal's index, never by waking every actor. Idle organizations are evicted here too.
+/// are found through the journal's index, never by waking every actor.
 /// </summary>
-public sealed partial class DueWork(IJournal journal, LedgerHost host, Inbox inbox, TimeProvider time, ILogger<DueWork> log) : BackgroundService
+public sealed partial class DueWork(IJournal journal, ILedgerHost host, Inbox inbox, TimeProvider time, ILogger<DueWork> log) : BackgroundService
 {
     private const int PageSize = 200;
 
@@ -31,7 +31,6 @@ public sealed partial class DueWork(IJournal journal, LedgerHost host, Inbox inb
             await inbox.RemoveOldPayloads(now);
             nextCleanup = now + Duration.FromHours(1);
         }
-        host.Evict();
         var count = 0;
         while (true)
         {
