@@ -15,6 +15,8 @@ internal static class Startup
     public static void Listen(this WebApplicationBuilder builder)
     {
         if (string.IsNullOrEmpty(builder.Configuration["urls"]) && string.IsNullOrEmpty(builder.Configuration["http_ports"])) builder.WebHost.UseUrls(Settings.DefaultUrl);
+        // A request goes on where its bytes arrived, which is in the thread pool already: one hop less for each.
+        builder.WebHost.UseSockets(sockets => sockets.UnsafePreferInlineScheduling = true);
         builder.WebHost.ConfigureKestrel(kestrel =>
         {
             kestrel.AddServerHeader = false;

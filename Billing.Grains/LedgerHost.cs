@@ -60,7 +60,7 @@ public sealed class LedgerHost : ILedgerHost, IAsyncDisposable
         return evicted;
     }
 
-    /// <summary>Takes nothing new, and lets everything that was taken be written and answered.</summary>
+    /// <summary>Takes nothing new, and lets everything that was taken be written. Its answers are on their way then, and none is lost.</summary>
     public async ValueTask DisposeAsync()
     {
         stopping = true;

@@ -512,8 +512,9 @@ public sealed class SessionTests : IAsyncLifetime
         gate.Release();
         await ending;
 
-        Assert.True(first.IsCompletedSuccessfully);
-        Assert.All(await Task.WhenAll(others), r => Assert.Null(r.Rejection));
+        // Written by now; the answers may still be on their way to those who wait for them, and none is lost.
+        var all = await Task.WhenAll([first, .. others]).WaitAsync(TimeSpan.FromMinutes(1));
+        Assert.All(all, r => Assert.Null(r.Rejection));
         await AssertChain(52);
     }
 
