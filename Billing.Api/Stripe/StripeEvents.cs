@@ -1,3 +1,4 @@
+using System.Data.Common;
 using Billing.Grains;
 using Billing.Ledger;
 using Billing.Silo;
@@ -18,7 +19,7 @@ public sealed class StripeEvents(Inbox inbox, CustomerDirectory customers, ILedg
         {
             await Apply(e);
         }
-        catch (JournalUnavailableException)
+        catch (Exception unavailable) when (unavailable is JournalUnavailableException or DbException)
         {
             // It is stored and pending: the retry applies it, so Stripe need not send it again.
         }
@@ -82,9 +83,9 @@ public sealed class StripeEvents(Inbox inbox, CustomerDirectory customers, ILedg
             // It may have been opened or linked between looking and marking; then nobody else would look again.
             await TryApply(e, translation);
         }
-        catch (Exception failed) when (failed is not (JournalUnavailableException or OperationCanceledException))
+        catch (Exception failed) when (failed is not (JournalUnavailableException or DbException or OperationCanceledException))
         {
-            // One event that cannot be applied must not hold up those behind it.
+            // One event that cannot be applied must not hold up those behind it. A database that is away for a moment is no such event.
             await inbox.Mark(e.Id, InboxState.Failed, translation.Organization, $"It could not be applied: {failed.Message}");
         }
     }

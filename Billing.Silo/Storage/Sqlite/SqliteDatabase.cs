@@ -106,6 +106,7 @@ public sealed class SqliteDatabase : Database, IAsyncDisposable
         var connection = new SqliteConnection(connectionString);
         connection.Open();
         // FULL: a commit is on the disk before it is answered. A reader of another process may hold a lock for a moment.
+        // No commit checkpoints: the checkpointer does.
         connection.Execute("PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -16384;");
         return connection;
     }
