@@ -197,7 +197,7 @@ public sealed class LedgerSession
             AppendOutcome outcome;
             try
             {
-                outcome = await writer.Append(new StreamAppend(Organization, state.Version, decided.Stored, decided.State.DueAt));
+                outcome = await writer.Append(new StreamAppend(Organization, state.Version, decided.Stored, decided.State.WakeAt));
             }
             catch (JournalUnavailableException e) when (attempt < 2)
             {

@@ -18,8 +18,16 @@ public static class Accounts
         };
     }
 
-    public static Decision Decide(State state, CloseOrganization c, Instant now) =>
+    public static Decision Decide(State state, Catalogs catalogs, CloseOrganization c, Instant now) =>
         new OrganizationClosed(c.Reason) { Version = state.Version + 1, EffectiveAt = now, RecordedAt = now };
+
+    public static Decision Decide(State state, ChangeTimeZone c, Instant now) => throw new NotSupportedException();
+
+    public static Decision Decide(State state, Catalogs catalogs, AdvanceClock c) => throw new NotSupportedException();
+
+    public static State Evolve(State state, TimeZoneChanged e) => throw new NotSupportedException();
+
+    public static State Evolve(State state, ClockAdvanced e) => throw new NotSupportedException();
 
     public static Decision Decide(State state, LinkCustomer c, Instant now) =>
         state.Account.Customers.Contains(c.Customer)

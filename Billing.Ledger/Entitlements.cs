@@ -120,7 +120,7 @@ public static class Entitlements
         var counter = use?.Running(given.Window, now);
         var bounds = counter is null ? ask.Bounds(given.Window) : new Bounds(counter.Start, counter.End);
         var limit = Subscriptions.ProratedLimit(state, given, now) ?? given.Allowance;
-        var (used, held) = (counter?.Used ?? 0, counter?.Held ?? 0);
+        var (used, held) = (counter?.Used ?? 0, 0L);
         var tokens = given.BurnsTokens ? Tokens.Balance(state, now) : 0;
 
         var covered = Cover(given, limit, used + held, tokens, ask.Units, ask.Enforce);
@@ -177,7 +177,7 @@ public static class Entitlements
             var bounds = counter is null ? ask.Bounds(rate.Window) : new Bounds(counter.Start, counter.End);
             // Use that happened before this window began is not part of its rate.
             if (ask.At < bounds.Start) continue;
-            var taken = (counter?.Used ?? 0) + (counter?.Held ?? 0);
+            var taken = counter?.Used ?? 0;
             var state = new RateState(rate, Math.Max(0, rate.Limit - taken), bounds.End);
             ask.Why?.Add("rate", ask.Units > state.Remaining ? "reached" : "free", counter,
                 ("limit", rate.Limit), ("used", taken), ("window", Spelling.Of(rate.Window)), ("until", state.Until));

@@ -19,7 +19,7 @@ public static class Invariants
             {
                 if (c.Used != c.Allowance + c.ByTokens + c.Overage)
                     return $"{use.Feature} by {c.Window}: used {c.Used} is not allowance {c.Allowance} + tokens {c.ByTokens} + overage {c.Overage}.";
-                if ((c.Used | c.Allowance | c.ByTokens | c.Overage | c.Held) < 0) return $"{use.Feature} by {c.Window} has a number below zero: {c}.";
+                if ((c.Used | c.Allowance | c.ByTokens | c.Overage) < 0) return $"{use.Feature} by {c.Window} has a number below zero: {c}.";
                 if (c.Start >= c.End) return $"{use.Feature} by {c.Window} ends before it starts.";
             }
         }

@@ -27,7 +27,7 @@ public enum RejectionKind
     OrganizationExists = 11,
     OrganizationClosed = 12,
 
-    // What the request names (404, 400).
+    // What the request names (404, 400, 422).
     FeatureUnknown = 20,
     PlanUnknown = 21,
     TokenPackageUnknown = 22,
@@ -35,23 +35,46 @@ public enum RejectionKind
     FeatureNotMetered = 24,
     FeatureNotGauge = 25,
     UnitMismatch = 26,
+    UsageRecordUnknown = 27,
+    HoldUnknown = 28,
+    InvoiceUnknown = 29,
+    PriceUnknown = 30,
+    CatalogVersionUnknown = 31,
+    TopUpUnknown = 32,
 
     // Its quantities and times (400).
-    QuantityNotPositive = 30,
-    QuantityTooLarge = 31,
-    QuantityTooPrecise = 32,
-    GaugeBelowZero = 33,
-    TimestampInFuture = 34,
-    BeforeOpening = 35,
-    WindowClosed = 36,
-    ExpiryInPast = 37,
+    QuantityNotPositive = 40,
+    QuantityTooLarge = 41,
+    QuantityTooPrecise = 42,
+    GaugeBelowZero = 43,
+    TimestampInFuture = 44,
+    BeforeOpening = 45,
+    WindowClosed = 46,
+    ExpiryInPast = 47,
+    ExpiryTooFar = 48,
+    ClockBackwards = 49,
+
+    // What stands already (409).
+    NotATestOrganization = 60,
+    SubscriptionExists = 61,
+    NoSubscription = 62,
+    SubscriptionAtStripe = 63,
+    SubscriptionStateConflict = 64,
+    TrialUsed = 65,
+    PaymentMethodRequired = 66,
+    UsageAlreadyVoided = 67,
+    HoldEnded = 68,
+    InvoiceStateConflict = 69,
+    NothingToInvoice = 70,
+    TooMany = 71,
 
     // Denials (the status is the denial's).
-    SubscriptionInactive = 50,
-    InviteOnly = 51,
-    FeatureNotInPlan = 52,
-    RateLimited = 53,
-    QuotaExceeded = 54,
+    SubscriptionInactive = 80,
+    InviteOnly = 81,
+    FeatureNotInPlan = 82,
+    RateLimited = 83,
+    QuotaExceeded = 84,
+    SpendCapReached = 85,
 }
 
 /// <summary>The sentences, in one place so that they read alike.</summary>

@@ -66,7 +66,7 @@ public static class Subscriptions
     private static bool IsPaidSince(SubscriptionSlice slice, Subscription own)
     {
         foreach (var payment in slice.Payments)
-            if (payment.Paid && payment.Subscription == own.Id && payment.PaidAt >= own.Order.EventCreatedAt) return true;
+            if (payment.Paid && payment.Subscription == own.Id && payment.PaidAt >= own.Order?.EventCreatedAt) return true;
         return false;
     }
 
@@ -98,11 +98,11 @@ public static class Subscriptions
         if (sold == 0) return Rejections.PlanUnknown(snapshot.Plan);
         var slice = state.Subscriptions;
         var known = slice.Followed.FirstOrDefault(s => s.Id == snapshot.Id);
-        var isNewer = known is null || snapshot.Order.CompareTo(known.Order) > 0;
+        var isNewer = known is null || snapshot.Order!.CompareTo(known.Order) > 0;
         var givesAccess = snapshot.Status is SubscriptionStatus.Trialing or SubscriptionStatus.Active;
         // An older snapshot than the one that stands may still be the newest that gave access: then an operator's plan ends by it,
         // in whatever order the two arrive.
-        var gaveAccessAt = givesAccess && !(snapshot.Order.EventCreatedAt <= slice.GaveAccessAt) ? snapshot.Order.EventCreatedAt : (Instant?)null;
+        var gaveAccessAt = givesAccess && !(snapshot.Order!.EventCreatedAt <= slice.GaveAccessAt) ? snapshot.Order.EventCreatedAt : (Instant?)null;
         if (!isNewer && gaveAccessAt is null) return Decision.AlreadyDone;
 
         var stands = isNewer
@@ -110,11 +110,13 @@ public static class Subscriptions
             : known!;
         return Change(state, catalogs, new SubscriptionChanged(null, stands, gaveAccessAt, null, null, null)
         {
-            Version = state.Version + 1, EffectiveAt = snapshot.Order.EventCreatedAt, RecordedAt = now,
+            Version = state.Version + 1, EffectiveAt = snapshot.Order!.EventCreatedAt, RecordedAt = now,
         });
     }
 
-    public static Decision Decide(State state, RecordPayment c, Instant now) =>
+    public static Decision Decide(State state, Catalogs catalogs, MoveToCatalog c, Instant now) => throw new NotSupportedException();
+
+    public static Decision Decide(State state, Catalogs catalogs, RecordPayment c, Instant now) =>
         new PaymentRecorded(c.Invoice, c.Subscription, c.Paid, c.Attempt, c.Amount, c.Currency)
         {
             Version = state.Version + 1, EffectiveAt = c.HappenedAt, RecordedAt = now,

@@ -122,7 +122,7 @@ public static class Usage
     }
 
     /// <summary>The event that closes the windows that ended at this instant, or null when none did.</summary>
-    internal static QuotaReset? ResetAt(State state, Instant at, Instant now)
+    internal static QuotaReset? ResetAt(State state, Catalogs catalogs, Instant at, Instant now)
     {
         WindowReset[] resets = [.. state.Usage.SelectMany(use => use.Counters.Where(c => c.End == at)
             .Select(c => new WindowReset(use.Feature, c.Window, c.Start, c.Used, c.Allowance, c.ByTokens, c.Overage)))];
@@ -182,7 +182,7 @@ public static class Usage
             if (i < 0) i = end++;
             var c = result[i] is { } running && running.Start == window.Start
                 ? running
-                : new Counter(window.Window, window.Start, window.End, 0, 0, 0, 0, 0, [], e.Version, e.Version);
+                : new Counter(window.Window, window.Start, window.End, 0, 0, 0, 0, [], e.Version, e.Version);
             result[i] = c with
             {
                 Used = c.Used + e.Quantity,
@@ -199,7 +199,7 @@ public static class Usage
     private static ImmutableArray<PricedUse> AddPriced(ImmutableArray<PricedUse> priced, decimal price, long units)
     {
         for (var i = 0; i < priced.Length; i++)
-            if (priced[i].UnitPrice == price) return priced.SetItem(i, new PricedUse(price, priced[i].Units + units));
+            if (priced[i].UnitPrice == price) return priced.SetItem(i, priced[i] with { Units = priced[i].Units + units });
         return priced.Add(new PricedUse(price, units));
     }
 
