@@ -67,10 +67,6 @@ public static class Pricing
         return priced.Count == 1 ? new OveragePrice(priced[0].UnitPrice, null) : new OveragePrice(null, [.. priced]);
     }
 
-    /// <summary>An amount beyond 10^18 minor units reads as that: absurd use at an absurd price must not make the ledger unreadable.</summary>
-    public static long Round(decimal minorUnits) =>
-        (long)Math.Clamp(Math.Round(minorUnits, MidpointRounding.AwayFromZero), -MaxAmount, MaxAmount);
-
     /// <summary>For people: 12.50 USD.</summary>
     public static string Text(Money money)
     {
@@ -79,5 +75,10 @@ public static class Pricing
         return $"{((decimal)money.Amount / minor).ToString("N" + places, System.Globalization.CultureInfo.InvariantCulture)} {money.Currency.ToUpperInvariant()}";
     }
 
-    private const decimal MaxAmount = 1_000_000_000_000_000_000;
+    /// <summary>An amount beyond <see cref="MaxAmount"/> reads as that: absurd use at an absurd price must not make the ledger unreadable.</summary>
+    public static long Round(decimal minorUnits) =>
+        (long)Math.Clamp(Math.Round(minorUnits, MidpointRounding.AwayFromZero), -MaxAmount, MaxAmount);
+
+    /// <summary>The most that one line is, in minor units: the sum of an invoice's lines stays far from what an Int64 holds.</summary>
+    public const long MaxAmount = 1_000_000_000_000_000;
 }

@@ -90,8 +90,10 @@ public static class Overrides
         state = state with { Overrides = [.. others] };
         // What a gauge stood at under another limit is not billed under this one.
         if (state.Use(e.Feature) is { Gauge: { } gauge } use)
-            state = state with { Usage = state.Usage.Replace(use, use with { Gauge = gauge with { Peak = gauge.Value, Billed = e.BilledAt is not null } }) };
-        if (e.BilledAt is { } billed && !(state.Billing.BilledAt <= billed)) state = state with { Billing = state.Billing with { BilledAt = billed } };
+        {
+            var after = gauge with { Peak = gauge.Value, PeakUntil = e.BilledAt ?? gauge.PeakUntil, Billed = e.BilledAt is not null };
+            state = Invoices.Due(state with { Usage = state.Usage.Replace(use, use with { Gauge = after }) }, e.EffectiveAt);
+        }
         return state with { DueAt = Decider.NextDue(state) };
     }
 }
