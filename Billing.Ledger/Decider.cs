@@ -30,7 +30,8 @@ public static class Decider
         if (command is not OpenOrganization)
         {
             if (!state.IsOpened) return Rejections.OrganizationUnknown(state.Organization);
-            if (state.IsClosed && command is not WriteDue) return Rejections.OrganizationClosed(state.Organization);
+            // What became of its last invoice is still to be recorded.
+            if (state.IsClosed && command is not (WriteDue or SettleInvoice)) return Rejections.OrganizationClosed(state.Organization);
         }
 
         if (command is AdvanceClock advance) return Accounts.Decide(state, catalogs, advance);
@@ -72,7 +73,7 @@ public static class Decider
         SettleInvoice c => Invoices.Decide(state, catalogs, c, now),
         AddLine c => Invoices.Decide(state, catalogs, c, now),
         GrantCredit c => Invoices.Decide(state, catalogs, c, now),
-        SetBillingTerms c => Invoices.Decide(state, c, now),
+        SetBillingTerms c => Invoices.Decide(state, catalogs, c, now),
         SetSpendCaps c => SpendCaps.Decide(state, catalogs, c, now),
         ChangeTimeZone c => Accounts.Decide(state, c, now),
         OpenOrganization c => Accounts.Decide(state, catalogs, c, now),

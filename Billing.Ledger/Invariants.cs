@@ -23,6 +23,14 @@ public static class Invariants
                 if (c.Start >= c.End) return $"{use.Feature} by {c.Window} ends before it starts.";
             }
         }
+        foreach (var credit in state.Billing.Credits)
+            if (credit.Amount <= 0) return $"A credit balance of {credit.Amount} {credit.Currency} is kept, which is none.";
+        foreach (var invoice in state.Billing.Invoices)
+        {
+            if (invoice.AmountDue != invoice.Total - invoice.Credit || invoice.AmountDue < 0)
+                return $"Invoice {invoice.Id}: due {invoice.AmountDue} is not total {invoice.Total} - credit {invoice.Credit}.";
+            if (invoice.Status is not (InvoiceStatus.Draft or InvoiceStatus.Void) && invoice.Number is null) return $"Invoice {invoice.Id} is {invoice.Status} and has no number.";
+        }
         return null;
     }
 }

@@ -27,9 +27,10 @@ public static class Pricing
     public static decimal Exact(long units, int decimals, decimal unitPrice, string currency) =>
         Quantity.ToDecimal(units, decimals) * unitPrice * MinorUnits(currency);
 
-    /// <summary>An amount beyond 10^18 minor units reads as that: absurd use at an absurd price must not make the ledger unreadable.</summary>
+    /// <summary>An amount beyond <see cref="MaxAmount"/> reads as that: absurd use at an absurd price must not make the ledger unreadable.</summary>
     public static long Round(decimal minorUnits) =>
         (long)Math.Clamp(Math.Round(minorUnits, MidpointRounding.AwayFromZero), -MaxAmount, MaxAmount);
 
-    private const decimal MaxAmount = 1_000_000_000_000_000_000;
+    /// <summary>The most that one line is, in minor units: the sum of an invoice's lines stays far from what an Int64 holds.</summary>
+    public const long MaxAmount = 1_000_000_000_000_000;
 }

@@ -128,6 +128,23 @@ public static class Rejections
 
     public static Rejection ExpiryInPast() => new(RejectionKind.ExpiryInPast, "Tokens cannot expire before they are granted.", "expires_at");
 
+    public static Rejection InvoiceUnknown(string invoice) => new(RejectionKind.InvoiceUnknown, $"There is no invoice '{invoice}'. Name it by its id (in_12) or its number.");
+
+    public static Rejection InvoiceState(InvoiceHead invoice, string right) => new(RejectionKind.InvoiceStateConflict,
+        $"The invoice {invoice.Number ?? invoice.Id} is {Spelling.Of(invoice.Status)}. {right}");
+
+    public static Rejection NothingToInvoice() => new(RejectionKind.NothingToInvoice, "There is nothing to invoice: no line is pending, and no overage is without one.");
+
+    public static Rejection CurrencyUnknown(string currency) => new(RejectionKind.PriceUnknown, $"The catalog sells nothing in '{currency}'.", "currency");
+
+    public static Rejection AmountZero() => new(RejectionKind.QuantityNotPositive, "An amount is not 0: a charge is more, a credit is less.", "amount");
+
+    public static Rejection AmountTooLarge() => new(RejectionKind.QuantityTooLarge, $"At most {Pricing.MaxAmount} minor units are taken.", "amount");
+
+    public static Rejection TooManyLines(int most) => new(RejectionKind.TooMany, $"{most} lines wait for the next invoice already. Make an invoice of them first.");
+
+    public static Rejection DiscountEnded() => new(RejectionKind.ExpiryInPast, "A discount cannot end before it begins.", "discount.until");
+
     public static Rejection InviteOnly(string plan) => new(RejectionKind.InviteOnly, $"The plan '{plan}' is by invitation only.", "plan");
 
     public static Rejection PriceUnknown(Plan plan, BillingInterval interval, string currency) => new(RejectionKind.PriceUnknown,

@@ -201,13 +201,20 @@ public sealed record LimitOverride(string Feature, long? Allowance, Instant? Unt
 /// <summary>What is billed, and how.</summary>
 /// <param name="Pending">Lines for the next invoice.</param>
 /// <param name="Invoices">Oldest first; their lines are in their events.</param>
-/// <param name="Credit">Credit balance in minor units, taken by coming invoices.</param>
+/// <param name="Credits">Credit balances above zero, one for each currency, taken by coming invoices.</param>
 /// <param name="BilledAt">When the overage so far is to be billed; null when there is none.</param>
 public sealed record BillingSlice(
-    ImmutableArray<InvoiceLine> Pending, ImmutableArray<InvoiceHead> Invoices, long Credit, TaxTerms? Tax, DiscountTerms? Discount,
+    ImmutableArray<InvoiceLine> Pending, ImmutableArray<InvoiceHead> Invoices, ImmutableArray<Money> Credits, TaxTerms? Tax, DiscountTerms? Discount,
     long? Cap, ImmutableArray<FeatureCap> FeatureCaps, Instant? BilledAt)
 {
-    public static readonly BillingSlice None = new([], [], 0, null, null, null, [], null);
+    public static readonly BillingSlice None = new([], [], [], null, null, null, [], null);
+
+    public long Credit(string currency)
+    {
+        foreach (var credit in Credits)
+            if (credit.Currency == currency) return credit.Amount;
+        return 0;
+    }
 }
 
 /// <summary>An invoice without its lines.</summary>
