@@ -184,7 +184,7 @@ public static class Subscriptions
         };
         var own = Own(slice.Followed);
         state = state with { Subscriptions = slice with { Own = own, Cycle = CycleOf(own, state.Account.Zone) } };
-        if (e.Moved is null) return state;
+        if (e.Moved is null) return state with { DueAt = Decider.NextDue(state) };
 
         var period = Array.Find(e.Moved, m => m.Window == Window.Period);
         var usage = state.Usage.Select(use => use with
