@@ -154,7 +154,7 @@ public static class Entitlements
     }
 
     /// <summary>Allowance first, then tokens, then overage, as far as the limit mode goes. All or nothing is the caller's rule.</summary>
-    private static Coverage Cover(PlanFeature given, long? limit, long taken, long tokens, long units, bool enforce)
+    internal static Coverage Cover(PlanFeature given, long? limit, long taken, long tokens, long units, bool enforce)
     {
         var allowance = limit is { } most ? Math.Min(units, Math.Max(0, most - taken)) : units;
         var rest = units - allowance;
@@ -216,7 +216,7 @@ public static class Entitlements
         return entitlement with { Covered = default, Denial = Denials.QuotaExceeded(ask, given, entitlement) };
     }
 
-    private static void ExplainTokens(Ask ask, Coverage covered, long balance)
+    internal static void ExplainTokens(Ask ask, Coverage covered, long balance)
     {
         if (ask.Why is null) return;
         ask.Why.Add("tokens", covered.ByTokens > 0 ? "burned" : "not_needed_or_none", ("balance", balance), ("units", covered.ByTokens), ("burned", covered.TokensBurned));

@@ -187,9 +187,8 @@ public static class Subscriptions
         if (e.Moved is null) return state;
 
         var period = Array.Find(e.Moved, m => m.Window == Window.Period);
-        var usage = state.Usage.Select(use => use with
+        var usage = PastWindows.Carry(state.Usage, e.Moved).Select(use => use with
         {
-            Counters = [.. use.Counters.Select(c => Array.Find(e.Moved, m => m.Window == c.Window) is { } to ? c with { Start = to.Start, End = to.End } : c)],
             Gauge = period is not null && e.RecordedAt < use.Gauge?.PeakUntil ? use.Gauge with { PeakUntil = period.End } : use.Gauge,
         });
         state = state with { Usage = [.. usage] };
