@@ -51,13 +51,14 @@ public static class Corrections
         var voided = Void(state, catalogs, feature, r, allowance, keptTokens, now, c.Reason, c.By);
         var between = state.Evolve(voided);
         var prices = Prices(catalogs, between, r, overage, more);
+        var isOnePrice = prices.Count == 1 && prices[0].Units == overage + more.Overage;
         var recorded = new UsageRecorded(
-            feature.Id, units, allowance + more.Allowance, byTokens + more.ByTokens, overage + more.Overage, prices is [var only] ? only.UnitPrice : null,
+            feature.Id, units, allowance + more.Allowance, byTokens + more.ByTokens, overage + more.Overage, isOnePrice ? prices[0].UnitPrice : null,
             (r.OverLimit && overage > 0) || more.OverLimit, null, Burned(r, keptTokens, state, more.TokensBurned, now), voided.Windows, r.Plan, r.CatalogVersion, r.Metadata)
         {
             Version = voided.Version + 1, EffectiveAt = r.EffectiveAt, RecordedAt = now,
-            Tiers = prices.Length > 1 ? [.. prices] : null,
-            BilledAt = !prices.IsEmpty && voided.Windows!.Any(w => w.Window == Window.Period && w.End > now) ? state.Subscriptions.Cycle.Billed(now).End : null,
+            Tiers = prices.Count == 0 || isOnePrice ? null : [.. prices],
+            BilledAt = prices.Count > 0 && voided.Windows!.Any(w => w.Window == Window.Period && w.End > now) ? Usage.BilledAt(state, now) : null,
             Corrects = Ids.UsageRecord(r.Version),
         };
         var line = ClosedPeriod(r, state.Use(feature.Id)) is { } period
@@ -80,16 +81,15 @@ public static class Corrections
     {
         var use = state.Use(feature.Id);
         var places = Places(use, r);
-        var given = r.Plan is { } plan ? catalogs.Plan(plan, r.CatalogVersion)?.Features.GetValueOrDefault(feature.Id) : null;
+        var given = GivenTo(r, catalogs);
         Place? period = places.Find(p => p.Window.Window == Window.Period) is { Window: not null } found ? found : null;
         var shifted = Shifted(state, catalogs, feature, r, given, places, period, keptAllowance, now);
-        var priced = period is { } place ? Taken(place.Priced, r, given, shifted) : Prices(r, r.Overage, default);
+        var priced = period is { } place ? Taken(place.Priced, r, given, shifted) : Prices(r, r.Overage);
         return new UsageVoided(
-            Ids.UsageRecord(r.Version), feature.Id, r.Quantity, r.Allowance, r.ByTokens, r.Overage, shifted, priced.IsEmpty ? null : [.. priced],
+            Ids.UsageRecord(r.Version), feature.Id, r.Quantity, r.Allowance, r.ByTokens, r.Overage, shifted, priced.Count == 0 ? null : [.. priced],
             Returned(state, r.Grants, keptTokens, now), null, [.. places.Select(p => p.Window)], reason, by)
         {
             Version = state.Version + 1, EffectiveAt = now, RecordedAt = now,
-            BilledAt = period is { Past: null } && !priced.IsEmpty ? state.Subscriptions.Cycle.Billed(now).End : null,
         };
     }
 
@@ -138,71 +138,62 @@ public static class Corrections
     private static long? LimitOf(State state, Catalogs catalogs, Feature feature, Place covering, PlanFeature? given, Instant now)
     {
         if (covering.Past is { } past)
-            return PastWindows.LimitOf(past, past.Plan is { } plan ? catalogs.Plan(plan, past.CatalogVersion)?.Features.GetValueOrDefault(feature.Id) : null);
-        var current = Subscriptions.InForce(state, catalogs, now).Plan?.Features.GetValueOrDefault(feature.Id);
+            return PastWindows.LimitOf(past, PastWindows.GivenIn(past, catalogs, feature));
+        var current = Overrides.Given(state, Subscriptions.InForce(state, catalogs, now).Plan, feature, now);
         if (current?.Window != covering.Window.Window) current = given;
-        return current is null ? 0 : Subscriptions.ProratedLimit(state, current, now) ?? current.Allowance;
+        return current is null ? 0 : Entitlements.Limit(state, current, now);
     }
 
     /// <summary>The priced overage that goes, by unit price: the record's own, then what was shifted. Of graduated tiers the top one's units go first.</summary>
-    private static ImmutableArray<PricedUse> Taken(ImmutableArray<PricedUse> priced, UsageRecorded r, PlanFeature? given, long shifted)
+    private static List<PricedUse> Taken(ImmutableArray<PricedUse> priced, UsageRecorded r, PlanFeature? given, long shifted)
     {
-        var own = Prices(r, r.Overage, default);
+        var own = Prices(r, r.Overage);
         var left = own.Sum(p => p.Units) + shifted;
         // Prices come into a counter in the order of the tiers.
         IEnumerable<decimal> order = priced.Reverse().Select(p => p.UnitPrice);
         order = given is { Tiers.Length: > 0 } ? given.Tiers.Reverse().Select(t => t.UnitPrice).Concat(order) : own.Select(p => p.UnitPrice).Concat(order);
-        var taken = ImmutableArray.CreateBuilder<PricedUse>();
+        var taken = new List<PricedUse>();
         foreach (var price in order.Distinct())
         {
             var units = Math.Min(left, priced.FirstOrDefault(p => p.UnitPrice == price)?.Units ?? 0);
             if (units > 0) taken.Add(new PricedUse(price, units));
             left -= Math.Max(0, units);
         }
-        return taken.ToImmutable();
+        return taken;
     }
 
-    /// <summary>The prices of the first so many units of a record's overage, and of more.</summary>
-    private static ImmutableArray<PricedUse> Prices(UsageRecorded r, long overage, Coverage more)
+    /// <summary>The prices of the first so many units of a record's overage.</summary>
+    private static List<PricedUse> Prices(UsageRecorded r, long overage)
     {
-        var prices = ImmutableArray.CreateBuilder<PricedUse>();
+        var prices = new List<PricedUse>();
         foreach (var part in r.Tiers ?? (r.UnitPrice is { } price ? [new PricedUse(price, r.Overage)] : []))
         {
             var units = Math.Min(part.Units, overage);
             overage -= units;
             if (units > 0) prices.Add(new PricedUse(part.UnitPrice, units));
         }
-        if (more is { Overage: > 0, UnitPrice: { } each })
-        {
-            if (prices.Count > 0 && prices[^1].UnitPrice == each) prices[^1] = new PricedUse(each, prices[^1].Units + more.Overage);
-            else prices.Add(new PricedUse(each, more.Overage));
-        }
-        return prices.ToImmutable();
+        return prices;
     }
 
-    /// <summary>The prices of a corrected record. Graduated tiers go by where its overage comes to lie now.</summary>
-    private static ImmutableArray<PricedUse> Prices(Catalogs catalogs, State between, UsageRecorded r, long overage, Coverage more)
+    /// <summary>The prices of a corrected record: those it had, then those of what is more. Graduated tiers go by where its overage comes to lie now.</summary>
+    private static List<PricedUse> Prices(Catalogs catalogs, State between, UsageRecorded r, long overage, Coverage more)
     {
-        var given = r.Plan is { } plan ? catalogs.Plan(plan, r.CatalogVersion)?.Features.GetValueOrDefault(r.Feature) : null;
-        var use = between.Use(r.Feature);
-        if (given is not { PricesOverage: true, Tiers.Length: > 0 } || Places(use, r).Find(p => p.Window.Window == Window.Period) is not { Window: not null } period)
-            return Prices(r, overage, more);
-        return Split(given.Tiers, period.Overage, overage + more.Overage);
+        var tiered = GivenTo(r, catalogs) is { PricesOverage: true, Tiers.IsEmpty: false } given && Places(between.Use(r.Feature), r).Find(p => p.Window.Window == Window.Period) is { Window: not null } period
+            ? Pricing.Of(given, period.Overage, overage + more.Overage)
+            : (OveragePrice?)null;
+        if (tiered is not null) return [.. Parts(tiered.Value, overage + more.Overage)];
+        var prices = Prices(r, overage);
+        foreach (var part in Parts(more.Price, more.Overage))
+            if (prices.FindIndex(p => p.UnitPrice == part.UnitPrice) is var i && i >= 0) prices[i] = new PricedUse(part.UnitPrice, prices[i].Units + part.Units);
+            else prices.Add(part);
+        return prices;
+
+        static PricedUse[] Parts(OveragePrice price, long units) => price.Tiers ?? (price.UnitPrice is { } each ? [new PricedUse(each, units)] : []);
     }
 
-    /// <summary>So many units of overage by graduated tiers, the first of them being the one after <paramref name="from"/>.</summary>
-    private static ImmutableArray<PricedUse> Split(ImmutableArray<PriceTier> tiers, long from, long units)
-    {
-        var split = ImmutableArray.CreateBuilder<PricedUse>();
-        foreach (var tier in tiers)
-        {
-            var here = Math.Min(units, (tier.UpTo ?? long.MaxValue) - from);
-            if (here <= 0) continue;
-            split.Add(new PricedUse(tier.UnitPrice, here));
-            (from, units) = (from + here, units - here);
-        }
-        return split.ToImmutable();
-    }
+    /// <summary>What the plan gave that the record was recorded under.</summary>
+    private static PlanFeature? GivenTo(UsageRecorded r, Catalogs catalogs) =>
+        r.Plan is { } plan ? catalogs.Plan(plan, r.CatalogVersion)?.Features.GetValueOrDefault(r.Feature) : null;
 
     // ---- tokens
 
@@ -277,8 +268,8 @@ public static class Corrections
         State before, State after, Catalogs catalogs, Feature feature, CountedWindow period, UsageRecorded? gone, UsageRecorded? come, string what, string? reason)
     {
         var isKept = PastWindows.Find(after.Use(feature.Id), period) is not null;
-        var was = isKept ? PastWindows.Find(before.Use(feature.Id), period)?.Priced ?? [] : gone is null ? [] : Prices(gone, gone.Overage, default);
-        var now = isKept ? PastWindows.Find(after.Use(feature.Id), period)!.Priced : come is null ? [] : Prices(come, come.Overage, default);
+        IReadOnlyList<PricedUse> was = isKept ? PastWindows.Find(before.Use(feature.Id), period)?.Priced ?? [] : gone is null ? [] : Prices(gone, gone.Overage);
+        IReadOnlyList<PricedUse> now = isKept ? PastWindows.Find(after.Use(feature.Id), period)!.Priced : come is null ? [] : Prices(come, come.Overage);
         var (currency, decimals) = (catalogs.Current.Currency, feature.Meter!.Decimals);
         var amount = Amount(now) - Amount(was);
         if (amount == 0) return null;
@@ -294,8 +285,8 @@ public static class Corrections
         };
         return new LinesAdded([line], reason) { Version = after.Version + 1, EffectiveAt = after.RecordedAt, RecordedAt = after.RecordedAt };
 
-        long Amount(ImmutableArray<PricedUse> priced) => Pricing.Round(priced.Sum(p => Pricing.Exact(p.Units, decimals, p.UnitPrice, currency)));
-        static long UnitsAt(ImmutableArray<PricedUse> priced, decimal price) => priced.Where(p => p.UnitPrice == price).Sum(p => p.Units);
+        long Amount(IEnumerable<PricedUse> priced) => Pricing.Round(Pricing.Exact(priced, decimals, currency));
+        static long UnitsAt(IEnumerable<PricedUse> priced, decimal price) => priced.Where(p => p.UnitPrice == price).Sum(p => p.Units);
     }
 
     internal static string Describe(decimal quantity, Feature feature, CountedWindow period, string what)
@@ -320,8 +311,7 @@ public static class Corrections
             Grants = Tokens.Return(state.Grants, e.Returned),
             Voided = place < 0 ? state.Voided.Insert(~place, version) : state.Voided,
         };
-        state = state with { Billing = state.Billing with { BilledAt = BilledAt(state, e) } };
-        return state with { DueAt = Decider.NextDue(state) };
+        return Invoices.Due(state, e.RecordedAt);
     }
 
     private static Counter TakeBack(Counter c, UsageVoided e)
@@ -337,13 +327,5 @@ public static class Corrections
             Priced = c.Window == Window.Period ? Usage.TakePriced(c.Priced, e.Priced) : c.Priced,
             LastVersion = e.Version,
         };
-    }
-
-    /// <summary>With nothing left to bill there is nothing to wait for; and what was billed too much already is given back with the next bill.</summary>
-    private static Instant? BilledAt(State state, UsageVoided e)
-    {
-        var isOwed = state.Usage.Any(u => u.Gauge is { Billed: true } || u.Counters.Any(c => c.Window == Window.Period && c.Priced.Any(p => p.Units != p.Billed)));
-        if (!isOwed) return null;
-        return state.Billing.BilledAt is { } at && !(e.BilledAt < at) ? at : e.BilledAt;
     }
 }

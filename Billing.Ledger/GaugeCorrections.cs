@@ -67,10 +67,10 @@ internal static class GaugeCorrections
     /// <summary>When a gauge that stood past what the plan includes is billed.</summary>
     private static Instant? BilledAt(State state, Catalogs catalogs, Feature feature, long peak, Gauge? gauge, Instant now)
     {
-        var given = Subscriptions.InForce(state, catalogs, now).Plan?.Features.GetValueOrDefault(feature.Id);
+        var given = Overrides.Given(state, Subscriptions.InForce(state, catalogs, now).Plan, feature, now);
         // It stood past what another plan included, which is not known here.
-        if (given is not { PricesOverage: true }) return gauge is { Billed: true } ? state.Billing.BilledAt : null;
-        return given.Allowance < peak ? state.Subscriptions.Cycle.Billed(now).End : null;
+        if (given is not { PricesOverage: true }) return gauge is { Billed: true } ? gauge.PeakUntil : null;
+        return given.Allowance < peak ? Usage.BilledAt(state, now) : null;
     }
 
     /// <summary>One change of the gauge that stands: voided ones are left out, and a corrected one is where the first was.</summary>
@@ -124,7 +124,7 @@ internal static class GaugeCorrections
         var lines = new List<InvoiceLine>();
         foreach (var (billedBy, line) in Lines(history, feature.Id))
         {
-            if (line.End <= gone.RecordedAt || line.UnitPrice is not { } price) continue;
+            if (line.End <= gone.RecordedAt || line.Quantity == 0 || line.UnitPrice is not { } price) continue;
             // What the plan included is what the peak was past, as it was known then.
             var included = PeakOf(Changes(history.TakeWhile(e => e.Version < billedBy.Version), feature.Id), line.Start, line.End) - (long)(line.Quantity * Quantity.Scale(decimals));
             var was = Math.Max(0, PeakOf(before, line.Start, line.End) - included);
@@ -142,5 +142,5 @@ internal static class GaugeCorrections
     // ---- evolving
 
     public static Gauge Move(Gauge? before, long value, UsageVoided e) => new(
-        value, e.Peak ?? Math.Max(before?.Peak ?? 0, value), before?.PeakUntil ?? Bounds.Never, e.Version, e.BilledAt is not null, before?.Warned ?? 0);
+        value, e.Peak ?? Math.Max(before?.Peak ?? 0, value), e.BilledAt ?? before?.PeakUntil ?? Bounds.Never, e.Version, e.BilledAt is not null, before?.Warned ?? 0);
 }

@@ -18,7 +18,7 @@ public static class PastWindows
     /// <summary>What use at one time counts against, when its window is closed: the terms, and what was used there.</summary>
     /// <param name="Given">What the plan gave that was in force as the window ended; of the plan now when no such window is kept.</param>
     /// <param name="Limit">Null is unlimited.</param>
-    internal readonly record struct Terms(PlanFeature? Given, string? Plan, int CatalogVersion, CountedWindow Window, bool IsRunning, long? Limit, long Used, PastWindow? Past);
+    internal readonly record struct Terms(PlanFeature? Given, string? Plan, int CatalogVersion, CountedWindow Window, long? Limit, long Used, PastWindow? Past);
 
     internal static Terms TermsAt(State state, Catalogs catalogs, Feature feature, Instant now, Instant at)
     {
@@ -28,19 +28,21 @@ public static class PastWindows
         foreach (var past in use?.Past ?? [])
         {
             if (past.Carried || !past.Bounds.Contains(at)) continue;
-            var terms = past.Plan is { } plan ? catalogs.Plan(plan, past.CatalogVersion)?.Features.GetValueOrDefault(feature.Id) : null;
+            var terms = GivenIn(past, catalogs, feature);
             // Of several, the one that ended first: the plan was changed after it.
             if ((terms?.Window ?? feature.Meter!.Window) == past.Window && (covering is null || past.End < covering.End)) (covering, given) = (past, terms);
         }
         if (covering is not null)
-            return new Terms(given, covering.Plan, covering.CatalogVersion, covering.Counted, false, LimitOf(covering, given), covering.Used, covering);
+            return new Terms(given, covering.Plan, covering.CatalogVersion, covering.Counted, LimitOf(covering, given), covering.Used, covering);
 
         var force = Subscriptions.InForce(state, catalogs, now);
-        given = force.Plan?.Features.GetValueOrDefault(feature.Id);
+        given = Overrides.Given(state, force.Plan, feature, now);
         var window = CountedAt(state, use, given?.Window ?? feature.Meter!.Window, now, at);
         var running = use?.Running(window.Window, now) is { } counter && counter.Start == window.Start ? counter : null;
-        var limit = running is not null && given is not null ? Subscriptions.ProratedLimit(state, given, now) ?? given.Allowance : given?.Allowance;
-        return new Terms(given, force.Plan?.Id, force.CatalogVersion, window, window.End > now, limit, running?.Used ?? Find(use, window)?.Used ?? 0, null);
+        var limit = window.End > now && given is not null ? Entitlements.Limit(state, given, now) : given?.Allowance;
+        var used = running?.Used ?? Find(use, window)?.Used ?? 0;
+        if (window.End > now && !state.Holds.IsEmpty) used += Holds.Of(Holds.AsOf(state, now), feature.Id).Allowance;
+        return new Terms(given, force.Plan?.Id, force.CatalogVersion, window, limit, used, null);
     }
 
     /// <summary>The window of this kind in which use at this time counts: the running one, a kept one, or one in which nothing was used yet.</summary>
@@ -89,6 +91,13 @@ public static class PastWindows
         { } limit => limit,
     };
 
+    /// <summary>What the plan gave that was in force as the window ended. An override gave what the plan did not.</summary>
+    internal static PlanFeature? GivenIn(PastWindow past, Catalogs catalogs, Feature feature)
+    {
+        var given = past.Plan is { } plan ? catalogs.Plan(plan, past.CatalogVersion)?.Features.GetValueOrDefault(feature.Id) : null;
+        return given is null && past.Limit is not null ? Overrides.Beside(feature, feature.Meter!, LimitOf(past, null)) : given;
+    }
+
     private static CountedWindow Computed(State state, Window kind, Instant now, Instant at)
     {
         var bounds = TimeWindows.At(kind, state.Subscriptions.Cycle, state.Account.Zone, state.Account.OpenedAt ?? now, at);
@@ -122,24 +131,31 @@ public static class PastWindows
             ("window", Spelling.Of(terms.Window.Window)), ("from", terms.Window.Start), ("to", terms.Window.End));
         if (terms.Given is not { On: true } given)
         {
-            if (!enforce) return entitlement with { Covered = new Coverage(0, 0, 0, units, null, true) };
+            if (!enforce) return entitlement with { Covered = new Coverage(0, 0, 0, units, default, true) };
             return entitlement with { Denial = Denials.NotInPlan(ask) };
         }
 
         var tokens = given.BurnsTokens ? Tokens.Balance(state, now) : 0;
-        var covered = Entitlements.Cover(given, terms.Limit, terms.Used, tokens, units, enforce);
+        var covered = Entitlements.Cover(ask, given, terms.Limit, terms.Used, tokens);
+        // Graduated tiers go by the overage of the billing period that it lies in.
+        var period = CountedAt(state, state.Use(feature.Id), Window.Period, now, at);
+        var isClosed = period.End <= now;
+        if (isClosed) covered = covered with { Price = Pricing.Of(given, Find(state.Use(feature.Id), period)?.Overage ?? 0, covered.Overage) };
         why?.Add("allowance", covered.Allowance == units ? "covers_all" : covered.Allowance > 0 ? "covers_part" : "covers_nothing",
             terms.Past is { FirstVersion: > 0 } past ? [past.FirstVersion, past.LastVersion] : [],
             ("limit", terms.Limit), ("used", terms.Used), ("window", Spelling.Of(terms.Window.Window)), ("from", terms.Window.Start), ("to", terms.Window.End),
             ("requested", units), ("covered", covered.Allowance));
         if (given.BurnsTokens) Entitlements.ExplainTokens(ask, covered, tokens);
-        if (covered.Overage > 0) why?.Add("overage", covered.OverLimit ? "past_the_limit" : "allowed", ("units", covered.Overage), ("unit_price", covered.UnitPrice));
+        Entitlements.ExplainOverage(ask, covered);
         entitlement = entitlement with
         {
             Limit = terms.Limit, Used = terms.Used, Remaining = terms.Limit is { } most ? Math.Max(0, most - terms.Used) : null, Tokens = tokens, Covered = covered,
         };
         if (covered.Allowance + covered.ByTokens + covered.Overage < units)
             return entitlement with { Covered = default, Denial = Denials.LateQuotaExceeded(ask, given, entitlement, terms.Window.Bounds) };
+        // A cap is for the running billing period.
+        if (!isClosed && covered.Price.IsPriced && enforce && SpendCaps.Reached(ask, given, covered.Overage) is { } cap)
+            return entitlement with { Covered = default, Denial = Denials.SpendCapReached(ask, given, entitlement, cap) };
         why?.Add("decision", "allowed");
         return entitlement;
     }

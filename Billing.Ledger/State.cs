@@ -29,6 +29,9 @@ public sealed record State
     /// <summary>Reservations that have not ended, oldest first.</summary>
     public ImmutableArray<Hold> Holds { get; init; } = [];
 
+    /// <summary>What became of the last reservations that ended, oldest first. The journal knows of the others.</summary>
+    public ImmutableArray<EndedHold> EndedHolds { get; init; } = [];
+
     /// <summary>What the organization gets instead of what its plan says.</summary>
     public ImmutableArray<LimitOverride> Overrides { get; init; } = [];
 
@@ -187,7 +190,11 @@ public sealed record PastWindow(Window Window, Instant Start, Instant End, long 
 /// <param name="Peak">The greatest value in the billing period (a month of it, where it is longer) that ends at <paramref name="PeakUntil"/>.</param>
 /// <param name="Billed">It stands past what the plan includes, or did since it was last billed, and is billed for its peak at <paramref name="PeakUntil"/>.</param>
 /// <param name="Warned">As a counter's.</param>
-public sealed record Gauge(long Value, long Peak, Instant PeakUntil, long LastVersion, bool Billed = false, int Warned = 0);
+public sealed record Gauge(long Value, long Peak, Instant PeakUntil, long LastVersion, bool Billed = false, int Warned = 0)
+{
+    /// <summary>The peak of the running billing period: when one has turned, it began with what the gauge stood at.</summary>
+    public long PeakAt(Instant now) => now < PeakUntil ? Peak : Value;
+}
 
 /// <summary>
 /// A lot of prepaid tokens. Its books: <c>Granted = Consumed + Held + Expired + Revoked + Remaining</c>
@@ -211,6 +218,9 @@ public sealed record Hold(
     public bool IsLive(Instant now) => now < ExpiresAt;
 }
 
+/// <param name="Version">Of the event that placed it.</param>
+public readonly record struct EndedHold(long Version, string Feature, HoldOutcome Outcome, Instant At);
+
 /// <param name="Allowance">Smallest units; null is unlimited. Boolean features: switched on.</param>
 public sealed record LimitOverride(string Feature, long? Allowance, Instant? Until, string? Reason, long Version)
 {
@@ -220,13 +230,20 @@ public sealed record LimitOverride(string Feature, long? Allowance, Instant? Unt
 /// <summary>What is billed, and how.</summary>
 /// <param name="Pending">Lines for the next invoice.</param>
 /// <param name="Invoices">Oldest first; their lines are in their events.</param>
-/// <param name="Credit">Credit balance in minor units, taken by coming invoices.</param>
+/// <param name="Credits">Credit balances above zero, one for each currency, taken by coming invoices.</param>
 /// <param name="BilledAt">When the overage so far is to be billed; null when there is none.</param>
 public sealed record BillingSlice(
-    ImmutableArray<InvoiceLine> Pending, ImmutableArray<InvoiceHead> Invoices, long Credit, TaxTerms? Tax, DiscountTerms? Discount,
+    ImmutableArray<InvoiceLine> Pending, ImmutableArray<InvoiceHead> Invoices, ImmutableArray<Money> Credits, TaxTerms? Tax, DiscountTerms? Discount,
     long? Cap, ImmutableArray<FeatureCap> FeatureCaps, Instant? BilledAt)
 {
-    public static readonly BillingSlice None = new([], [], 0, null, null, null, [], null);
+    public static readonly BillingSlice None = new([], [], [], null, null, null, [], null);
+
+    public long Credit(string currency)
+    {
+        foreach (var credit in Credits)
+            if (credit.Currency == currency) return credit.Amount;
+        return 0;
+    }
 }
 
 /// <summary>An invoice without its lines.</summary>
