@@ -125,7 +125,15 @@ public static class Rejections
 
     public static Rejection BeforeOpening(Instant opened) => new(RejectionKind.BeforeOpening, $"The organization was opened at {opened}; there is no use before that.", "timestamp");
 
-    public static Rejection WindowClosed(Instant start) => new(RejectionKind.WindowClosed, $"The timestamp lies in a window that is closed. The running one began at {start}.", "timestamp");
+    public static Rejection WindowClosed(Instant horizon) => new(RejectionKind.WindowClosed,
+        $"The timestamp lies in a window that is closed for good. Use is taken from {horizon} on: late use at most {PastWindows.MaxLateDays} days old.", "timestamp");
+
+    public static Rejection GaugeWindowClosed(Instant start) => new(RejectionKind.WindowClosed,
+        $"The timestamp lies in a billing period that is closed, and a gauge stands where it stands now. The running one began at {start}; say the value with PUT …/gauges/….", "timestamp");
+
+    public static Rejection UsageRecordUnknown(string id) => new(RejectionKind.UsageRecordUnknown, $"There is no usage record '{id}'.");
+
+    public static Rejection UsageAlreadyVoided(string id) => new(RejectionKind.UsageAlreadyVoided, $"The usage record '{id}' was taken back already. A record that took its place has an id of its own.");
 
     public static Rejection ExpiryInPast() => new(RejectionKind.ExpiryInPast, "Tokens cannot expire before they are granted.", "expires_at");
 
