@@ -15,7 +15,7 @@ public sealed class Clock(TimeProvider time)
 
 /// <summary>What the routes work with. All of it lives as long as the process, so routes capture it once instead of asking for each request.</summary>
 public sealed record Services(
-    ILedgerHost Host, IJournal Journal, CatalogStore CatalogStore, ApiKeys Keys, Inbox Inbox, StripeEvents StripeEvents, DenialIds DenialIds, Clock Clock,
+    ILedgerHost Host, IJournal Journal, CatalogStore CatalogStore, ApiKeys Keys, Profiles Profiles, Inbox Inbox, StripeEvents StripeEvents, DenialIds DenialIds, Clock Clock,
     Settings Settings)
 {
     public Catalogs Catalogs => CatalogStore.Current;

@@ -49,7 +49,8 @@ public static class Reading
         var force = Subscriptions.InForce(state, catalogs, now);
         var period = state.Subscriptions.Cycle.Period(now);
         UsageLineView[] lines = [.. catalogs.Current.Features.Where(f => f.Meter is not null).Select(f => Line(state, catalogs, force, f, now))];
-        return new UsageView(new PeriodView(period.Start, period.End), force.Plan?.Id, lines, new Money(lines.Sum(l => l.Charge.Amount), catalogs.Current.Currency));
+        return new UsageView(new PeriodView(period.Start, period.End), force.Plan?.Id, lines, new Money(lines.Sum(l => l.Charge.Amount), catalogs.Current.Currency),
+            new Money(lines.Sum(l => l.Unbilled.Amount), catalogs.Current.Currency));
     }
 
     /// <summary>What can be burned now, and every grant in the order in which they are burned.</summary>
@@ -107,6 +108,7 @@ public static class Reading
             ? Pricing.Line(pastPeak, decimals, price ?? 0, currency)
             // One line of the invoice, rounded once, whatever prices its parts were recorded at.
             : Pricing.Round((inPeriod?.Priced ?? []).Sum(p => Pricing.Exact(p.Units, decimals, p.UnitPrice, currency)));
+        var unbilled = isGauge ? charge : Pricing.Round((inPeriod?.Priced ?? []).Sum(p => Pricing.Exact(p.Units - p.Billed, decimals, p.UnitPrice, currency)));
         return new UsageLineView(feature.Id, feature.Name, feature.Meter.Unit, Quantity.ToDecimal(quantity, decimals),
             entitlement.Limit is { } limit ? Quantity.ToDecimal(limit, decimals) : null,
             entitlement.Remaining is { } remaining ? Quantity.ToDecimal(remaining, decimals) : null,
@@ -120,6 +122,7 @@ public static class Reading
             [.. (use?.Counters ?? []).Where(c => now < c.End).OrderBy(c => c.Window).Select(c =>
                 new WindowView(Spelling.Of(c.Window), Quantity.ToDecimal(c.Used, decimals), c.Start, c.End == Bounds.Never ? null : c.End))])
         {
+            Unbilled = new Money(unbilled, currency),
             Peak = isGauge ? Quantity.ToDecimal(peak, decimals) : null,
         };
     }

@@ -131,7 +131,8 @@ public static class Rejections
     public static Rejection InvoiceState(InvoiceHead invoice, string right) => new(RejectionKind.InvoiceStateConflict,
         $"The invoice {invoice.Number ?? invoice.Id} is {Spelling.Of(invoice.Status)}. {right}");
 
-    public static Rejection NothingToInvoice() => new(RejectionKind.NothingToInvoice, "There is nothing to invoice: no line is pending, and no overage is without one.");
+    public static Rejection NothingToInvoice(string? currency) => new(RejectionKind.NothingToInvoice,
+        $"There is nothing to invoice{(currency is null ? "" : $" in '{currency}'")}: no line is pending, and no overage is without one.");
 
     public static Rejection CurrencyUnknown(string currency) => new(RejectionKind.PriceUnknown, $"The catalog sells nothing in '{currency}'.", "currency");
 
