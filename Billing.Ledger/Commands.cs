@@ -93,10 +93,18 @@ public sealed record SetGauge(string Feature, decimal Value) : Command;
 
 /// <summary>Takes a usage record back.</summary>
 /// <param name="Record">The record, as the journal has it: state does not keep records.</param>
-public sealed record VoidUsage(UsageRecorded Record, string? Reason) : Command;
+public sealed record VoidUsage(UsageRecorded Record, string? Reason) : Command
+{
+    /// <summary>Gauges: every event of the journal that moved or billed it, in order. State keeps only its value and its peak.</summary>
+    public IReadOnlyList<LedgerEvent> History { get; init; } = [];
+}
 
 /// <summary>Takes a usage record back and records this quantity in its place, at the record's own time.</summary>
-public sealed record CorrectUsage(UsageRecorded Record, decimal Quantity, string? Reason) : Command;
+public sealed record CorrectUsage(UsageRecorded Record, decimal Quantity, string? Reason) : Command
+{
+    /// <summary>As with <see cref="VoidUsage"/>.</summary>
+    public IReadOnlyList<LedgerEvent> History { get; init; } = [];
+}
 
 /// <summary>Reserves quantity for work whose size is not known yet.</summary>
 public sealed record PlaceHold(string Feature, decimal Quantity, Duration ExpiresIn, IReadOnlyDictionary<string, string>? Metadata) : Command;

@@ -29,6 +29,9 @@ public sealed record State
     /// <summary>Reservations that have not ended, oldest first.</summary>
     public ImmutableArray<Hold> Holds { get; init; } = [];
 
+    /// <summary>What became of the last reservations that ended, oldest first. The journal knows of the others.</summary>
+    public ImmutableArray<EndedHold> EndedHolds { get; init; } = [];
+
     /// <summary>What the organization gets instead of what its plan says.</summary>
     public ImmutableArray<LimitOverride> Overrides { get; init; } = [];
 
@@ -163,12 +166,35 @@ public sealed record Counter(
 
 /// <summary>A closed window, as late usage and corrections left it.</summary>
 /// <param name="Plan">The plan in force as it ended.</param>
-public sealed record PastWindow(Window Window, Instant Start, Instant End, long Used, long Allowance, long ByTokens, long Overage, string? Plan, int CatalogVersion);
+public sealed record PastWindow(Window Window, Instant Start, Instant End, long Used, long Allowance, long ByTokens, long Overage, string? Plan, int CatalogVersion)
+{
+    /// <summary>As <see cref="WindowReset.Limit"/>.</summary>
+    public long? Limit { get; init; }
+
+    /// <summary>As a counter's.</summary>
+    public ImmutableArray<PricedUse> Priced { get; init; } = [];
+
+    /// <summary>The events that counted in it while it ran; 0 when none did.</summary>
+    public long FirstVersion { get; init; }
+
+    public long LastVersion { get; init; }
+
+    /// <summary>No window of its own: the anchor moved, and what was used in this stretch counts in the window that begins at its end.</summary>
+    public bool Carried { get; init; }
+
+    public Bounds Bounds => new(Start, End);
+
+    public CountedWindow Counted => new(Window, Start, End);
+}
 
 /// <param name="Peak">The greatest value in the billing period (a month of it, where it is longer) that ends at <paramref name="PeakUntil"/>.</param>
 /// <param name="Billed">It stands past what the plan includes, or did since it was last billed, and is billed for its peak at <paramref name="PeakUntil"/>.</param>
 /// <param name="Warned">As a counter's.</param>
-public sealed record Gauge(long Value, long Peak, Instant PeakUntil, long LastVersion, bool Billed = false, int Warned = 0);
+public sealed record Gauge(long Value, long Peak, Instant PeakUntil, long LastVersion, bool Billed = false, int Warned = 0)
+{
+    /// <summary>The peak of the running billing period: when one has turned, it began with what the gauge stood at.</summary>
+    public long PeakAt(Instant now) => now < PeakUntil ? Peak : Value;
+}
 
 /// <summary>
 /// A lot of prepaid tokens. Its books: <c>Granted = Consumed + Held + Expired + Revoked + Remaining</c>
@@ -191,6 +217,9 @@ public sealed record Hold(
 {
     public bool IsLive(Instant now) => now < ExpiresAt;
 }
+
+/// <param name="Version">Of the event that placed it.</param>
+public readonly record struct EndedHold(long Version, string Feature, HoldOutcome Outcome, Instant At);
 
 /// <param name="Allowance">Smallest units; null is unlimited. Boolean features: switched on.</param>
 public sealed record LimitOverride(string Feature, long? Allowance, Instant? Until, string? Reason, long Version)

@@ -140,7 +140,7 @@ public static class Subscriptions
         {
             var bounds = TimeWindows.At(kind, after.Subscriptions.Cycle, after.Account.Zone, after.Account.OpenedAt ?? now, now);
             var differs = before.Usage.Any(u => u.Running(kind, now) is { } c && (c.Start != bounds.Start || c.End != bounds.End)
-                || kind == Window.Period && u.Gauge is { } g && now < g.PeakUntil && g.PeakUntil != bounds.End);
+                || kind == Window.Period && u.Gauge is { } g && now < g.PeakUntil && g.PeakUntil != after.Subscriptions.Cycle.Billed(now).End);
             if (differs) moved.Add(new CountedWindow(kind, bounds.Start, bounds.End));
         }
         return moved.Count == 0 ? null : [.. moved];
@@ -187,10 +187,9 @@ public static class Subscriptions
         if (e.Moved is null) return state;
 
         var period = Array.Find(e.Moved, m => m.Window == Window.Period);
-        var usage = state.Usage.Select(use => use with
+        var usage = PastWindows.Carry(state.Usage, e.Moved).Select(use => use with
         {
-            Counters = [.. use.Counters.Select(c => Array.Find(e.Moved, m => m.Window == c.Window) is { } to ? c with { Start = to.Start, End = to.End } : c)],
-            Gauge = period is not null && e.RecordedAt < use.Gauge?.PeakUntil ? use.Gauge with { PeakUntil = period.End } : use.Gauge,
+            Gauge = period is not null && e.RecordedAt < use.Gauge?.PeakUntil ? use.Gauge with { PeakUntil = state.Subscriptions.Cycle.Billed(e.RecordedAt).End } : use.Gauge,
         });
         state = state with { Usage = [.. usage] };
         return state with { DueAt = Decider.NextDue(state) };
