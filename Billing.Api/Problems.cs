@@ -70,6 +70,7 @@ public static class Problems
         [RejectionKind.PriceUnknown] = (400, "The plan has no such price"),
         [RejectionKind.CatalogVersionUnknown] = (404, "There is no such catalog version"),
         [RejectionKind.TopUpUnknown] = (404, "There is no such top-up"),
+        [RejectionKind.FeatureIsGauge] = (400, "The feature is a gauge"),
         [RejectionKind.NoTrial] = (400, "The plan has no trial"),
         [RejectionKind.QuantityNotPositive] = (400, "The quantity must be more than 0"),
         [RejectionKind.QuantityTooLarge] = (400, "The quantity is too large"),

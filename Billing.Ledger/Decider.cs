@@ -114,10 +114,11 @@ public static class Decider
         while (NextDue(state) is { } at && at <= now)
         {
             var before = events.Count;
-            Add(Holds.ExpireAt(state, at, now));
+            AddAll(Holds.ExpireAt(state, at, now));
             Add(Invoices.BillUsageAt(state, catalogs, at, now));
             Add(Usage.ResetAt(state, catalogs, at, now));
             Add(Tokens.ExpireAt(state, at, now));
+            AddAll(Overrides.EndAt(state, catalogs, at, now));
             AddAll(KeptSubscriptions.TurnAt(state, catalogs, at, now));
             // Whatever was billed at this instant goes onto one invoice.
             if (events.Skip(before).Any(e => e is LinesAdded)) AddAll(Invoices.Issue(state, catalogs, at, now));
@@ -139,7 +140,7 @@ public static class Decider
         }
     }
 
-    /// <summary>When something is next due: a window with use in it ends, a grant or a hold expires, a subscription turns, overage is billed.</summary>
+    /// <summary>When something is next due: a window with use in it ends, a grant, a hold or an override expires, a subscription turns, overage is billed.</summary>
     internal static Instant? NextDue(State state)
     {
         var next = Bounds.Never;
@@ -150,6 +151,8 @@ public static class Decider
             if (grant is { Remaining: > 0, ExpiresAt: { } end } && end < next) next = end;
         foreach (var hold in state.Holds)
             if (hold.ExpiresAt < next) next = hold.ExpiresAt;
+        foreach (var over in state.Overrides)
+            if (over.Until is { } end && end < next) next = end;
         if (state.Billing.BilledAt is { } billed && billed < next) next = billed;
         if (KeptSubscriptions.NextTurn(state) is { } turn && turn < next) next = turn;
         if (Alerts.NextDue(state) is { } alert && alert < next) next = alert;

@@ -66,7 +66,11 @@ public sealed record SubscriptionChanged(
 /// <param name="Allowance">Metered features: smallest units; null is unlimited. Nothing for a boolean feature, which is switched on.</param>
 /// <param name="Until">Null stands until it is removed.</param>
 /// <param name="Removed">The override ends now; its other numbers are what it was.</param>
-public sealed record OverrideSet(string Feature, long? Allowance, Instant? Until, bool Removed, string? Reason, string? By) : LedgerEvent;
+public sealed record OverrideSet(string Feature, long? Allowance, Instant? Until, bool Removed, string? Reason, string? By) : LedgerEvent
+{
+    /// <summary>When a gauge is billed that stands past what it gets from now on; null for all else.</summary>
+    public Instant? BilledAt { get; init; }
+}
 
 /// <summary>An attempt to pay an invoice succeeded or failed. Amounts are minor units.</summary>
 /// <param name="Attempt">1, 2, 3…: which attempt failed; 0 when it was paid.</param>
@@ -119,7 +123,13 @@ public sealed record HoldPlaced(
     IReadOnlyDictionary<string, string>? Metadata) : LedgerEvent;
 
 /// <summary>A hold ended and what it held is free again. When it is settled, the use it was for is recorded right behind this.</summary>
-public sealed record HoldEnded(string Hold, HoldOutcome Outcome) : LedgerEvent;
+public sealed record HoldEnded(string Hold, HoldOutcome Outcome) : LedgerEvent
+{
+    public string? Feature { get; init; }
+
+    /// <summary>The tokens that it held, by grant.</summary>
+    public GrantUse[]? Grants { get; init; }
+}
 
 // ---- tokens
 

@@ -1,4 +1,3 @@
-using System.Collections.Immutable;
 using System.Globalization;
 using NodaTime;
 
@@ -200,7 +199,7 @@ public static class Invoices
         InvoiceLine GaugeLine(string feature, Gauge gauge)
         {
             plan ??= Subscriptions.InForce(state, catalogs, before).Plan;
-            var given = plan?.Features.GetValueOrDefault(feature);
+            var given = catalogs.Feature(feature) is { } known ? Overrides.Given(state, plan, known, before) : null;
             var past = given is { PricesOverage: true, UnitPrice: not null, Allowance: { } included } ? Math.Max(0, gauge.Peak - included) : 0;
             return Line(feature, [new PricedUse(given?.UnitPrice ?? 0, past)], gauge.Peak, peak: true);
         }

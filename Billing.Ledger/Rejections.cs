@@ -41,7 +41,8 @@ public enum RejectionKind
     PriceUnknown = 30,
     CatalogVersionUnknown = 31,
     TopUpUnknown = 32,
-    NoTrial = 33,
+    FeatureIsGauge = 33,
+    NoTrial = 34,
 
     // Its quantities and times (400).
     QuantityNotPositive = 40,
@@ -179,6 +180,33 @@ public static class Rejections
     public static Rejection TrialUsed() => new(RejectionKind.TrialUsed, "The organization had its trial: there is one for each.", "trial");
 
     public static Rejection PaymentMethodRequired(string plan) => new(RejectionKind.PaymentMethodRequired, $"The trial of '{plan}' needs a payment method.", "payment_method");
+
+    public static Rejection FeatureIsGauge(string id) => new(RejectionKind.FeatureIsGauge,
+        $"'{id}' is a gauge: it counts what there is, so there is nothing to reserve. Record its change with POST …/usage.", "feature");
+
+    public static Rejection HoldUnknown(string id) => new(RejectionKind.HoldUnknown, $"There is no hold '{id}'.", "hold");
+
+    public static Rejection HoldEnded(string id, HoldOutcome outcome, Instant at) => new(RejectionKind.HoldEnded, $"The hold '{id}' " + outcome switch
+    {
+        HoldOutcome.Settled => $"was settled at {at}. If the quantity was wrong, correct its usage record.",
+        HoldOutcome.Released => $"was released at {at}. If there was use, record it with POST …/usage.",
+        _ => $"expired at {at}, and what it held is free again. If there was use, record it with POST …/usage; \"enforce\": false records what has already happened.",
+    }, "hold");
+
+    public static Rejection HoldTooShort() => new(RejectionKind.ExpiryInPast, $"A hold lasts at least {Holds.MinExpiry.TotalSeconds} second.", "expires_in");
+
+    public static Rejection HoldTooLong() => new(RejectionKind.ExpiryTooFar, $"A hold lasts at most {Holds.MaxExpiry.TotalSeconds} seconds: {Holds.MaxExpiry.Days} days.", "expires_in");
+
+    public static Rejection TooManyHolds() => new(RejectionKind.TooMany, $"At most {Holds.MaxOpen} holds are open at once. Settle or release some first.");
+
+    public static Rejection OverrideNotMetered(Feature feature) => new(RejectionKind.FeatureNotMetered, feature.Type == FeatureType.Static
+        ? $"'{feature.Id}' is a static feature: it has a value, which only a plan sets."
+        : $"'{feature.Id}' is on or off: an override switches it on and has no allowance.", "feature");
+
+    public static Rejection OverrideWithoutAllowance(string id) => new(RejectionKind.QuantityNotPositive,
+        $"'{id}' is metered: give an allowance of 0 or more, or say that it is unlimited.", "allowance");
+
+    public static Rejection OverrideInPast() => new(RejectionKind.ExpiryInPast, "An override cannot end before it begins.", "until");
 
     public static Rejection Denied(Denial denial) => new(denial.Kind, denial.Message, null, denial);
 }

@@ -29,6 +29,9 @@ public sealed record State
     /// <summary>Reservations that have not ended, oldest first.</summary>
     public ImmutableArray<Hold> Holds { get; init; } = [];
 
+    /// <summary>What became of the last reservations that ended, oldest first. The journal knows of the others.</summary>
+    public ImmutableArray<EndedHold> EndedHolds { get; init; } = [];
+
     /// <summary>What the organization gets instead of what its plan says.</summary>
     public ImmutableArray<LimitOverride> Overrides { get; init; } = [];
 
@@ -168,7 +171,11 @@ public sealed record PastWindow(Window Window, Instant Start, Instant End, long 
 /// <param name="Peak">The greatest value in the billing period (a month of it, where it is longer) that ends at <paramref name="PeakUntil"/>.</param>
 /// <param name="Billed">It stands past what the plan includes, or did since it was last billed, and is billed for its peak at <paramref name="PeakUntil"/>.</param>
 /// <param name="Warned">As a counter's.</param>
-public sealed record Gauge(long Value, long Peak, Instant PeakUntil, long LastVersion, bool Billed = false, int Warned = 0);
+public sealed record Gauge(long Value, long Peak, Instant PeakUntil, long LastVersion, bool Billed = false, int Warned = 0)
+{
+    /// <summary>The peak of the running billing period: when one has turned, it began with what the gauge stood at.</summary>
+    public long PeakAt(Instant now) => now < PeakUntil ? Peak : Value;
+}
 
 /// <summary>
 /// A lot of prepaid tokens. Its books: <c>Granted = Consumed + Held + Expired + Revoked + Remaining</c>
@@ -191,6 +198,9 @@ public sealed record Hold(
 {
     public bool IsLive(Instant now) => now < ExpiresAt;
 }
+
+/// <param name="Version">Of the event that placed it.</param>
+public readonly record struct EndedHold(long Version, string Feature, HoldOutcome Outcome, Instant At);
 
 /// <param name="Allowance">Smallest units; null is unlimited. Boolean features: switched on.</param>
 public sealed record LimitOverride(string Feature, long? Allowance, Instant? Until, string? Reason, long Version)
