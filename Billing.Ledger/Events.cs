@@ -300,7 +300,10 @@ public sealed record OperatorPlan(string Plan, int CatalogVersion, Instant? SetA
 public enum SubscriptionChange
 {
     PlanSet, Followed, Started, TrialStarted, TrialExtended, Converted, TrialEnded, Renewed, Upgraded, Downgraded, ChangeScheduled, CancelScheduled, Canceled,
-    Reactivated, Paused, Resumed, PaymentMethodChanged, PastDue, Unpaid, Recovered, CatalogMoved,
+    Reactivated, Paused, Resumed, PaymentMethodChanged, PastDue, Unpaid, Recovered, CatalogMoved, IntervalChanged,
+
+    /// <summary>The time of a plan that an operator gave is over.</summary>
+    PlanEnded,
 }
 
 /// <summary>A subscription as Stripe last said it is, in our words, or one that the ledger keeps itself.</summary>
