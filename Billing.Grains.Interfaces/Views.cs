@@ -19,7 +19,7 @@ namespace Billing.Grains;
 /// <param name="Overage">Use in the running window past the allowance that no token covered.</param>
 /// <param name="Window">hour, day, month, period or lifetime; null for gauges and features that are not metered.</param>
 /// <param name="ResetsAt">When the window turns; null when it never does.</param>
-/// <param name="Warnings">The highest threshold, in per cent of the limit, that is reached.</param>
+/// <param name="Warnings">The highest of the feature's thresholds (<c>warn_at</c>), in per cent of the limit, that is reached.</param>
 /// <param name="Denial">Why there is no access, and the way out.</param>
 public sealed record EntitlementView(
     string Feature,
@@ -40,7 +40,6 @@ public sealed record EntitlementView(
     [JsonIgnore] public RateView? Rate { get; init; }
 
     private static readonly int[] NoWarnings = [];
-    private static readonly Dictionary<int, int[]> OneWarning = new() { [80] = [80], [95] = [95], [100] = [100] };
 
     /// <summary>Smallest units as whole ones with the meter's decimals.</summary>
     public static EntitlementView Of(Entitlement e) => new(
@@ -53,7 +52,7 @@ public sealed record EntitlementView(
         Quantity.ToDecimal(e.Overage, e.Decimals),
         e.Window is { } window ? Spelling.Of(window) : null,
         e.ResetsAt,
-        e.Warning == 0 ? NoWarnings : OneWarning[e.Warning],
+        e.Warning == 0 ? NoWarnings : [e.Warning],
         e.Denial is { } denial ? DenialView.Of(denial) : null)
     {
         Rate = e.Rate is { } rate

@@ -155,6 +155,11 @@ public static class Rejections
 
     public static Rejection DiscountEnded() => new(RejectionKind.ExpiryInPast, "A discount cannot end before it begins.", "discount.until");
 
+    public static Rejection PackagePriceUnknown(string package, string currency) => new(RejectionKind.PriceUnknown,
+        $"The token package '{package}' has no price in {currency}. Choose one that has.", "token_package");
+
+    public static Rejection TopUpUnknown(string id) => new(RejectionKind.TopUpUnknown, $"There is no top-up '{id}' that waits for an answer.");
+
     public static Rejection InviteOnly(string plan) => new(RejectionKind.InviteOnly, $"The plan '{plan}' is by invitation only.", "plan");
 
     public static Rejection PriceUnknown(Plan plan, BillingInterval interval, string currency) => new(RejectionKind.PriceUnknown,
