@@ -224,7 +224,8 @@ public sealed record CoverageView(decimal Allowance, decimal Tokens, decimal Ove
 
 /// <summary>Use in the running billing period, of every metered feature.</summary>
 /// <param name="Charge">What is owed for usage so far: the lines' charges.</param>
-public sealed record UsageView(PeriodView Period, string? Plan, IReadOnlyList<UsageLineView> Usage, Money Charge);
+/// <param name="Unbilled">What of it is on no invoice yet.</param>
+public sealed record UsageView(PeriodView Period, string? Plan, IReadOnlyList<UsageLineView> Usage, Money Charge, Money Unbilled);
 
 /// <summary>A stretch of time: <c>Start</c> inclusive, <c>End</c> exclusive.</summary>
 public sealed record PeriodView(Instant Start, Instant End);
@@ -238,6 +239,9 @@ public sealed record UsageLineView(
     string Feature, string Name, string Unit, decimal Quantity, decimal? Limit, decimal? Remaining, Instant? ResetsAt, CoverageView Covered,
     string? UnitPrice, Money? ListCost, Money Charge, IReadOnlyList<WindowView> Windows)
 {
+    /// <summary>What of the charge is on no invoice yet.</summary>
+    public required Money Unbilled { get; init; }
+
     /// <summary>Gauges: the greatest value in the period, which is what is billed.</summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public decimal? Peak { get; init; }
 }
