@@ -192,6 +192,7 @@ public sealed class QuantityJson : JsonConverter<decimal>
 [JsonSerializable(typeof(Page<InboxEventView>))]
 [JsonSerializable(typeof(InboxEventView))]
 [JsonSerializable(typeof(VerificationView))]
+[JsonSerializable(typeof(SignedHead))]
 [JsonSerializable(typeof(UsageHistoryView))]
 [JsonSerializable(typeof(PlansView))]
 [JsonSerializable(typeof(TokenPackagesView))]

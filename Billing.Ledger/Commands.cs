@@ -143,10 +143,13 @@ public sealed record FinalizeInvoice(string Invoice) : Command;
 public sealed record SettleInvoice(string Invoice, InvoiceStatus Status, string? Payment, string? Reason) : Command;
 
 /// <summary>Adds one line to the next invoice: a charge, or a credit when it is negative.</summary>
-public sealed record AddLine(string Description, long Amount, string? Reason) : Command;
+/// <param name="Amount">Minor units.</param>
+/// <param name="Currency">Null is the catalog's.</param>
+public sealed record AddLine(string Description, long Amount, string? Reason, string? Currency = null) : Command;
 
-/// <param name="Amount">Minor units of the catalog's currency.</param>
-public sealed record GrantCredit(long Amount, string? Reason) : Command;
+/// <param name="Amount">Minor units.</param>
+/// <param name="Currency">Null is the catalog's.</param>
+public sealed record GrantCredit(long Amount, string? Reason, string? Currency = null) : Command;
 
 public sealed record SetBillingTerms(TaxTerms? Tax, DiscountTerms? Discount, string? Reason) : Command;
 

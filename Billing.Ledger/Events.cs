@@ -66,7 +66,11 @@ public sealed record SubscriptionChanged(
 /// <param name="Allowance">Metered features: smallest units; null is unlimited. Nothing for a boolean feature, which is switched on.</param>
 /// <param name="Until">Null stands until it is removed.</param>
 /// <param name="Removed">The override ends now; its other numbers are what it was.</param>
-public sealed record OverrideSet(string Feature, long? Allowance, Instant? Until, bool Removed, string? Reason, string? By) : LedgerEvent;
+public sealed record OverrideSet(string Feature, long? Allowance, Instant? Until, bool Removed, string? Reason, string? By) : LedgerEvent
+{
+    /// <summary>When a gauge is billed that stands past what it gets from now on; null for all else.</summary>
+    public Instant? BilledAt { get; init; }
+}
 
 /// <summary>An attempt to pay an invoice succeeded or failed. Amounts are minor units.</summary>
 /// <param name="Attempt">1, 2, 3…: which attempt failed; 0 when it was paid.</param>
@@ -119,7 +123,13 @@ public sealed record HoldPlaced(
     IReadOnlyDictionary<string, string>? Metadata) : LedgerEvent;
 
 /// <summary>A hold ended and what it held is free again. When it is settled, the use it was for is recorded right behind this.</summary>
-public sealed record HoldEnded(string Hold, HoldOutcome Outcome) : LedgerEvent;
+public sealed record HoldEnded(string Hold, HoldOutcome Outcome) : LedgerEvent
+{
+    public string? Feature { get; init; }
+
+    /// <summary>The tokens that it held, by grant.</summary>
+    public GrantUse[]? Grants { get; init; }
+}
 
 // ---- tokens
 
@@ -149,23 +159,29 @@ public sealed record TopUpRequested(string Package, long Tokens, long Amount, st
 /// <param name="Failure">Why the payment failed, as a code; null when it succeeded.</param>
 public sealed record TopUpEnded(string TopUp, string? Failure) : LedgerEvent;
 
-/// <summary>So many payments in a row failed that automatic top-up is off until it is configured again.</summary>
-public sealed record TopUpSwitchedOff(int Failures) : LedgerEvent;
+/// <summary>Automatic top-up is off until it is configured again.</summary>
+/// <param name="Failures">How many payments in a row failed.</param>
+/// <param name="Reason">payments_failed; package_not_sold, when the catalog has no price for it any more; price_above_limit, when it costs more than a month's limit.</param>
+public sealed record TopUpSwitchedOff(int Failures, string Reason) : LedgerEvent;
 
 // ---- what is billed
 
 /// <summary>Lines for the next invoice. Overage lines also mark that overage as billed.</summary>
-public sealed record LinesAdded(InvoiceLine[] Lines, string? Reason) : LedgerEvent;
+public sealed record LinesAdded(InvoiceLine[] Lines, string? Reason) : LedgerEvent
+{
+    /// <summary>Who asked for it; null where it follows from something else.</summary>
+    public string? By { get; init; }
+}
 
-/// <summary>An invoice of everything that was pending. Amounts are minor units: <c>Total = Subtotal − Discount + exclusive Tax</c>, <c>AmountDue = Total − Credit</c>.</summary>
+/// <summary>A draft of an invoice, of everything that was pending in its currency. Amounts are minor units: <c>Total = Subtotal − Discount + exclusive Tax</c>, <c>AmountDue = Total − Credit</c>.</summary>
 /// <param name="Lines">With each line's share of discount and tax, rounded per line.</param>
-/// <param name="Credit">Taken from the organization's credit balance; negative puts a negative total there.</param>
+/// <param name="Credit">Taken from the organization's credit balance now; negative puts a negative total there when the invoice gets its number.</param>
 /// <param name="Final">The last one of a subscription that ended.</param>
 public sealed record InvoiceCreated(
     InvoiceLine[] Lines, string Currency, long Subtotal, long Discount, long Tax, TaxTerms? TaxTerms, DiscountTerms? DiscountTerms, long Total, long Credit, long AmountDue,
     Instant Start, Instant End, string? Subscription, bool Final) : LedgerEvent;
 
-/// <summary>An invoice got its number and is open; one with nothing due is paid at once.</summary>
+/// <summary>An invoice got its number and is open; when nothing is due, that it is paid is recorded right behind this.</summary>
 public sealed record InvoiceFinalized(string Invoice, string Number, Instant DueAt) : LedgerEvent;
 
 /// <param name="Status">paid, void or uncollectible. Lines of a voided draft are pending again.</param>
@@ -186,7 +202,7 @@ public sealed record SpendCapsSet(long? Organization, FeatureCap[]? Features, st
 /// <summary>Something reached a threshold. Raised once for each window and threshold.</summary>
 /// <param name="Percent">Usage thresholds: per cent of the limit.</param>
 /// <param name="Value">Smallest units used, or tokens left.</param>
-/// <param name="End">When the window, or the trial, ends.</param>
+/// <param name="End">When the window, the trial, or the month of a top-up's limit ends.</param>
 public sealed record AlertRaised(AlertKind Kind, string? Feature, int Percent, Window? Window, Instant? Start, Instant? End, long Value, long? Limit) : LedgerEvent;
 
 // ---- the parts
@@ -220,10 +236,10 @@ public sealed record TokenReturn(string Grant, long Remaining, long Expired, lon
 
 public enum HoldOutcome { Settled, Released, Expired }
 
-public enum AlertKind { Usage, TokensLow, TrialEnding }
+public enum AlertKind { Usage, TokensLow, TrialEnding, TopUpLimited }
 
 /// <param name="Threshold">A balance below this asks for a top-up.</param>
-/// <param name="MaxCount">The most in one calendar month of the organization's zone; <paramref name="MaxAmount"/> likewise, in minor units.</param>
+/// <param name="MaxCount">The most that are asked for in one calendar month of the organization's zone; <paramref name="MaxAmount"/> likewise, in minor units.</param>
 /// <param name="CoolOffMinutes">The least time between two requests.</param>
 public sealed record TopUpTerms(string Package, long Threshold, int MaxCount, long MaxAmount, int CoolOffMinutes);
 
@@ -252,8 +268,14 @@ public enum InvoiceStatus { Draft, Open, Paid, Void, Uncollectible }
 /// <param name="Inclusive">Prices have the tax in them.</param>
 public sealed record TaxTerms(string Name, decimal Rate, bool Inclusive);
 
-/// <summary>Either per cent or an amount in minor units off each invoice, never more than its lines.</summary>
-public sealed record DiscountTerms(decimal? Percent, long? Amount, Instant? Until);
+/// <summary>Either per cent of every line, credits too, or an amount in minor units off each invoice in its currency, never more than its lines.</summary>
+/// <param name="Percent">More than 0 and at most 100, with up to 4 places.</param>
+/// <param name="Until">Invoices made from then on have no discount.</param>
+public sealed record DiscountTerms(decimal? Percent, long? Amount, Instant? Until)
+{
+    /// <summary>The amount's currency.</summary>
+    public string? Currency { get; init; }
+}
 
 public sealed record FeatureCap(string Feature, long Amount);
 
@@ -267,7 +289,10 @@ public sealed record OperatorPlan(string Plan, int CatalogVersion, Instant? SetA
 public enum SubscriptionChange
 {
     PlanSet, Followed, Started, TrialStarted, TrialExtended, Converted, TrialEnded, Renewed, Upgraded, Downgraded, ChangeScheduled, CancelScheduled, Canceled,
-    Reactivated, Paused, Resumed, PaymentMethodChanged, PastDue, Unpaid, Recovered, CatalogMoved,
+    Reactivated, Paused, Resumed, PaymentMethodChanged, PastDue, Unpaid, Recovered, CatalogMoved, IntervalChanged,
+
+    /// <summary>The time of a plan that an operator gave is over.</summary>
+    PlanEnded,
 }
 
 /// <summary>A subscription as Stripe last said it is, in our words, or one that the ledger keeps itself.</summary>

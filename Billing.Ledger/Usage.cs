@@ -53,26 +53,42 @@ public static class Usage
 
         var covered = entitlement.Covered;
         var isGauge = feature.Meter!.Aggregation == Aggregation.Gauge;
-        GrantUse[]? burned = covered.TokensBurned == 0 ? null
-            : [.. Tokens.Burn(state, covered.TokensBurned, now).Select(b => new GrantUse(b.Grant.Id, b.Tokens))];
+        long? value = isGauge ? (state.Use(feature.Id)?.Gauge?.Value ?? 0) + units : null;
+        var isBilled = value is { } stands ? IsBilled(state, catalogs, feature, stands, now) : covered.Price.IsPriced;
         return new UsageRecorded(
             feature.Id, units, covered.Allowance, covered.ByTokens, covered.Overage,
             // A gauge is billed by its peak when the period ends, not by each change.
-            covered.Overage > 0 && !isGauge ? covered.UnitPrice : null, covered.OverLimit,
-            isGauge ? (state.Use(feature.Id)?.Gauge?.Value ?? 0) + units : null,
-            burned, CountedAt(state, catalogs, feature, now, at, isGauge), entitlement.Plan, entitlement.CatalogVersion, metadata)
+            isGauge ? null : covered.Price.UnitPrice, covered.OverLimit, value, Tokens.BurnFor(state, covered, now),
+            CountedAt(state, catalogs, feature, now, at, isGauge), entitlement.Plan, entitlement.CatalogVersion, metadata)
         {
             Version = state.Version + 1, EffectiveAt = timestamp, RecordedAt = now,
+            Tiers = isGauge ? null : covered.Price.Tiers, BilledAt = isBilled ? BilledAt(state, now) : null,
         };
     }
 
+    /// <summary>When the overage so far is billed: at the end of the billing period, or of the month of it where it is longer.</summary>
+    internal static Instant BilledAt(State state, Instant now) => state.Subscriptions.Cycle.Billed(now).End;
+
+    /// <summary>What so many more units of overage cost, behind the running billing period's.</summary>
+    internal static OveragePrice PriceOf(State state, PlanFeature given, long units, Instant now) =>
+        Pricing.Of(given, given.Tiers.IsEmpty ? 0 : state.Use(given.Feature.Id)?.Running(Window.Period, now)?.Overage ?? 0, units);
+
+    /// <summary>Whether a gauge that stands so high is billed for it.</summary>
+    internal static bool IsBilled(State state, Catalogs catalogs, Feature feature, long value, Instant now) =>
+        Overrides.Given(state, Subscriptions.InForce(state, catalogs, now).Plan, feature, now) is { PricesOverage: true, Allowance: { } allowance } && value > allowance;
+
     /// <summary>The running windows that contain this use. Use belongs to the feature: it counts in each kind of window that any plan limits it by.</summary>
-    private static CountedWindow[] CountedAt(State state, Catalogs catalogs, Feature feature, Instant now, Instant at, bool isGauge)
+    internal static CountedWindow[] CountedAt(State state, Catalogs catalogs, Feature feature, Instant now, Instant at, bool isGauge)
     {
         var ask = new Ask(state, catalogs, feature, 0, now, at, true, null);
-        if (isGauge) return [Running(Window.Period)];
+        if (isGauge)
+        {
+            // Its peak is billed by the month where the billing period is longer.
+            var billed = state.Subscriptions.Cycle.Billed(now);
+            return [new CountedWindow(Window.Period, billed.Start, billed.End)];
+        }
 
-        var given = Subscriptions.InForce(state, catalogs, now).Plan?.Features.GetValueOrDefault(feature.Id);
+        var given = Overrides.Given(state, Subscriptions.InForce(state, catalogs, now).Plan, feature, now);
         var windows = new List<CountedWindow>(4);
         for (var kind = Window.Hour; kind <= Window.Lifetime; kind++)
         {
@@ -105,9 +121,10 @@ public static class Usage
         return Instant.Max(start, use?.Running(window, now)?.Start ?? ask.Bounds(window).Start);
     }
 
-    /// <summary>Whether a window could not count so much more.</summary>
-    private static bool IsFull(State state, string feature, long units)
+    /// <summary>Whether a window could not count so much more, with all that is held.</summary>
+    internal static bool IsFull(State state, string feature, long units)
     {
+        if (!state.Holds.IsEmpty) units += Holds.Of(state, feature).Quantity;
         if (state.Use(feature) is not { } use) return false;
         foreach (var counter in use.Counters)
             if (counter.Used + units > Quantity.MaxCounted) return true;
@@ -143,6 +160,12 @@ public static class Usage
         if (e.Gauge is null && e.Windows is { } windows)
             foreach (var window in windows)
                 if (window.End != Bounds.Never && (due is null || window.End < due)) due = window.End;
+        var billing = state.Billing;
+        if (e.BilledAt is { } billed)
+        {
+            if (!(billing.BilledAt <= billed)) billing = billing with { BilledAt = billed };
+            if (due is null || billed < due) due = billed;
+        }
 
         var next = state with
         {
@@ -150,6 +173,7 @@ public static class Usage
             RecordedAt = e.RecordedAt,
             Usage = index < 0 ? state.Usage.Add(after) : state.Usage.SetItem(index, after),
             Grants = e.Grants is null ? state.Grants : Tokens.Consume(state.Grants, e.Grants),
+            Billing = billing,
             DueAt = due,
         };
         // A grant that was burned to nothing has no expiry to wait for.
@@ -189,11 +213,18 @@ public static class Usage
                 Allowance = c.Allowance + e.Allowance,
                 ByTokens = c.ByTokens + e.ByTokens,
                 Overage = c.Overage + e.Overage,
-                Priced = e.UnitPrice is { } price && e.Overage > 0 ? AddPriced(c.Priced, price, e.Overage) : c.Priced,
+                Priced = c.Window == Window.Period ? AddPriced(c.Priced, e) : c.Priced,
                 LastVersion = e.Version,
             };
         }
         return System.Runtime.InteropServices.ImmutableCollectionsMarshal.AsImmutableArray(result);
+    }
+
+    private static ImmutableArray<PricedUse> AddPriced(ImmutableArray<PricedUse> priced, UsageRecorded e)
+    {
+        if (e.UnitPrice is { } price && e.Overage > 0) return AddPriced(priced, price, e.Overage);
+        foreach (var tier in e.Tiers ?? []) priced = AddPriced(priced, tier.UnitPrice, tier.Units);
+        return priced;
     }
 
     private static ImmutableArray<PricedUse> AddPriced(ImmutableArray<PricedUse> priced, decimal price, long units)
@@ -207,8 +238,9 @@ public static class Usage
     {
         var until = e.Windows is [var period, ..] ? period.End : Bounds.Never;
         // A new period begins with what the gauge stood at.
-        var peak = before is null ? 0 : before.PeakUntil == until ? before.Peak : before.Value;
-        return new Gauge(value, Math.Max(peak, value), until, e.Version);
+        var isSame = before?.PeakUntil == until;
+        var peak = before is null ? 0 : isSame ? before.Peak : before.Value;
+        return new Gauge(value, Math.Max(peak, value), until, e.Version, e.BilledAt is not null || before is { Billed: true }, isSame ? before!.Warned : 0);
     }
 
     private static int IndexOf(ImmutableArray<FeatureUse> usage, string feature)

@@ -91,8 +91,7 @@ public sealed class CatalogReader
     {
         if (!root.Has("tax") || root.Object("tax") is not { } tax) return null;
         tax.Only("name", "rate", "inclusive");
-        var rate = tax.UnitPrice("rate");
-        if (rate is null or > 100 || decimal.Round(rate.Value, 4) != rate) tax.Problem("rate", "A tax rate is a text such as \"8\" or \"7.25\": per cent, from 0 to 100, with at most 4 places.");
+        var rate = tax.Percent("rate");
         return new TaxTerms(tax.Text("name") ?? "", rate ?? 0, tax.Flag("inclusive"));
     }
 

@@ -35,7 +35,7 @@ internal static class TestCatalog
             "region": { "name": "the region", "type": "static" }
           },
           "plans": {
-            "free": { "name": "Free" },
+            "free": { "name": "Free", "features": { "mails": 100 } },
             "pro": {
               "name": "Pro",
               "description": "More of everything.",
