@@ -55,8 +55,11 @@ public static class Accounts
         };
     }
 
-    public static State Evolve(State state, OrganizationClosed e) =>
-        state with { Account = state.Account with { ClosedAt = e.EffectiveAt } };
+    public static State Evolve(State state, OrganizationClosed e)
+    {
+        state = state with { Account = state.Account with { ClosedAt = e.EffectiveAt } };
+        return state with { DueAt = Decider.NextDue(state) };
+    }
 
     public static State Evolve(State state, CustomerLinked e) =>
         state with

@@ -143,7 +143,8 @@ public sealed record FailTopUp(string TopUp, string Failure) : Command;
 
 /// <summary>Makes an invoice of everything that is pending, and of the overage so far.</summary>
 /// <param name="Draft">True leaves it without a number until it is finalized.</param>
-public sealed record CreateInvoice(bool Draft) : Command;
+/// <param name="Currency">An invoice has one currency. Null is the catalog's, or the other one that something is pending in.</param>
+public sealed record CreateInvoice(bool Draft, string? Currency = null) : Command;
 
 public sealed record FinalizeInvoice(string Invoice) : Command;
 

@@ -38,7 +38,7 @@ public static class Decider
 
         var now = state.Now(command.At);
         if (state.DueAt is { } due && due <= now) return DecideAfterDue(state, catalogs, command, now);
-        return Then(state, catalogs, Route(state, catalogs, command, now), now);
+        return Then(state, catalogs, command, Route(state, catalogs, command, now), now);
     }
 
     private static Decision Route(State state, Catalogs catalogs, Command command, Instant now) => command switch
@@ -92,16 +92,17 @@ public static class Decider
     {
         var due = Due(state, catalogs, now);
         state = state.Evolve(due);
-        var decision = Then(state, catalogs, Route(state, catalogs, Corrections.After(due, command), now), now);
+        var decision = Then(state, catalogs, command, Route(state, catalogs, Corrections.After(due, command), now), now);
         if (decision.Rejection is not null) return decision;
         if (decision.Events.IsEmpty && command is not WriteDue) return decision;
         return new Decision([.. due, .. decision.Events], null);
     }
 
-    /// <summary>What a decision brings about: alerts and top-ups, in the same append.</summary>
-    private static Decision Then(State state, Catalogs catalogs, Decision decision, Instant now)
+    /// <summary>What a decision brings about: what payments mean for the subscription, alerts and top-ups, in the same append.</summary>
+    private static Decision Then(State state, Catalogs catalogs, Command command, Decision decision, Instant now)
     {
         if (decision.Events.IsEmpty) return decision;
+        if (KeptSubscriptions.After(state, catalogs, decision.Events, now, command.By) is { Length: > 0 } standing) decision = decision with { Events = [.. decision.Events, .. standing] };
         var more = Alerts.After(state, catalogs, decision.Events, now);
         return more.Count == 0 ? decision : new Decision([.. decision.Events, .. more], null);
     }

@@ -75,9 +75,6 @@ public sealed record Denial(
 /// <remarks>Order: organization open, subscription status (with grace), feature, rate window, allowance, tokens, overage, denial.</remarks>
 public static class Entitlements
 {
-    /// <summary>Per cent of a limit at which an entitlement warns.</summary>
-    private static readonly int[] WarnAt = [100, 95, 80];
-
     /// <param name="units">Smallest units asked for; null is one whole unit. Gauges: the increase; a decrease is always allowed.</param>
     /// <param name="at">The time that the use counts at; null is now. It lies in the running window.</param>
     /// <param name="enforce">False records past any limit; the coverage says so.</param>
@@ -145,7 +142,7 @@ public static class Entitlements
             Tokens = tokens,
             Overage = counter?.Overage ?? 0,
             Rate = rate,
-            Warning = WarningOf(limit, used + held.Quantity),
+            Warning = Alerts.Reached(ask.Feature.WarnAt, limit, used + held.Quantity),
             Covered = covered,
         };
         if (rate is not null && ask.Enforce && ask.Units > rate.Remaining)
@@ -215,7 +212,7 @@ public static class Entitlements
             Used = value,
             Remaining = limit is { } l ? Math.Max(0, l - value) : null,
             Overage = limit is { } m ? Math.Max(0, value - m) : 0,
-            Warning = WarningOf(limit, value),
+            Warning = Alerts.Reached(ask.Feature.WarnAt, limit, value),
             Covered = new Coverage(ask.Units - over, 0, 0, over, given.PricesOverage && over > 0 ? new OveragePrice(given.UnitPrice, null) : default, over > 0 && !allowed),
         };
         if (over > 0 && !allowed && ask.Enforce)
@@ -240,15 +237,6 @@ public static class Entitlements
         if (covered.Overage == 0) return;
         ask.Why?.Add("overage", covered.OverLimit ? "past_the_limit" : "allowed", ("units", covered.Overage), ("unit_price", covered.Price.UnitPrice),
             ("tiers", covered.Price.Tiers is { } tiers ? string.Join(" + ", tiers.Select(t => FormattableString.Invariant($"{t.Units} × {t.UnitPrice}"))) : null));
-    }
-
-    private static int WarningOf(long? limit, long taken)
-    {
-        if (limit is not { } most) return 0;
-        foreach (var percent in WarnAt)
-            // In Int128, because a limit may be 10^15 and a hundredfold of it with decimals past Int64.
-            if (taken > 0 && (Int128)taken * 100 >= (Int128)most * percent) return percent;
-        return 0;
     }
 }
 

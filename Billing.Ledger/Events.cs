@@ -168,8 +168,10 @@ public sealed record TopUpRequested(string Package, long Tokens, long Amount, st
 /// <param name="Failure">Why the payment failed, as a code; null when it succeeded.</param>
 public sealed record TopUpEnded(string TopUp, string? Failure) : LedgerEvent;
 
-/// <summary>So many payments in a row failed that automatic top-up is off until it is configured again.</summary>
-public sealed record TopUpSwitchedOff(int Failures) : LedgerEvent;
+/// <summary>Automatic top-up is off until it is configured again.</summary>
+/// <param name="Failures">How many payments in a row failed.</param>
+/// <param name="Reason">payments_failed; package_not_sold, when the catalog has no price for it any more; price_above_limit, when it costs more than a month's limit.</param>
+public sealed record TopUpSwitchedOff(int Failures, string Reason) : LedgerEvent;
 
 // ---- what is billed
 
@@ -209,7 +211,7 @@ public sealed record SpendCapsSet(long? Organization, FeatureCap[]? Features, st
 /// <summary>Something reached a threshold. Raised once for each window and threshold.</summary>
 /// <param name="Percent">Usage thresholds: per cent of the limit.</param>
 /// <param name="Value">Smallest units used, or tokens left.</param>
-/// <param name="End">When the window, or the trial, ends.</param>
+/// <param name="End">When the window, the trial, or the month of a top-up's limit ends.</param>
 public sealed record AlertRaised(AlertKind Kind, string? Feature, int Percent, Window? Window, Instant? Start, Instant? End, long Value, long? Limit) : LedgerEvent;
 
 // ---- the parts
@@ -248,10 +250,10 @@ public sealed record TokenReturn(string Grant, long Remaining, long Expired, lon
 
 public enum HoldOutcome { Settled, Released, Expired }
 
-public enum AlertKind { Usage, TokensLow, TrialEnding }
+public enum AlertKind { Usage, TokensLow, TrialEnding, TopUpLimited }
 
 /// <param name="Threshold">A balance below this asks for a top-up.</param>
-/// <param name="MaxCount">The most in one calendar month of the organization's zone; <paramref name="MaxAmount"/> likewise, in minor units.</param>
+/// <param name="MaxCount">The most that are asked for in one calendar month of the organization's zone; <paramref name="MaxAmount"/> likewise, in minor units.</param>
 /// <param name="CoolOffMinutes">The least time between two requests.</param>
 public sealed record TopUpTerms(string Package, long Threshold, int MaxCount, long MaxAmount, int CoolOffMinutes);
 
@@ -301,7 +303,10 @@ public sealed record OperatorPlan(string Plan, int CatalogVersion, Instant? SetA
 public enum SubscriptionChange
 {
     PlanSet, Followed, Started, TrialStarted, TrialExtended, Converted, TrialEnded, Renewed, Upgraded, Downgraded, ChangeScheduled, CancelScheduled, Canceled,
-    Reactivated, Paused, Resumed, PaymentMethodChanged, PastDue, Unpaid, Recovered, CatalogMoved,
+    Reactivated, Paused, Resumed, PaymentMethodChanged, PastDue, Unpaid, Recovered, CatalogMoved, IntervalChanged,
+
+    /// <summary>The time of a plan that an operator gave is over.</summary>
+    PlanEnded,
 }
 
 /// <summary>A subscription as Stripe last said it is, in our words, or one that the ledger keeps itself.</summary>

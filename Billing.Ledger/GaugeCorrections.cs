@@ -142,5 +142,5 @@ internal static class GaugeCorrections
     // ---- evolving
 
     public static Gauge Move(Gauge? before, long value, UsageVoided e) => new(
-        value, e.Peak ?? Math.Max(before?.Peak ?? 0, value), e.BilledAt ?? before?.PeakUntil ?? Bounds.Never, e.Version, e.BilledAt is not null, before?.Warned ?? 0);
+        value, e.Peak ?? Math.Max(before?.Peak ?? 0, value), e.BilledAt ?? before?.PeakUntil ?? Bounds.Never, e.Version, e.BilledAt is not null);
 }

@@ -42,6 +42,7 @@ public enum RejectionKind
     CatalogVersionUnknown = 31,
     TopUpUnknown = 32,
     FeatureIsGauge = 33,
+    NoTrial = 34,
 
     // Its quantities and times (400).
     QuantityNotPositive = 40,
@@ -54,6 +55,7 @@ public enum RejectionKind
     ExpiryInPast = 47,
     ExpiryTooFar = 48,
     ClockBackwards = 49,
+    ClockTooFar = 50,
 
     // What stands already (409).
     NotATestOrganization = 60,
@@ -140,7 +142,8 @@ public static class Rejections
     public static Rejection InvoiceState(InvoiceHead invoice, string right) => new(RejectionKind.InvoiceStateConflict,
         $"The invoice {invoice.Number ?? invoice.Id} is {Spelling.Of(invoice.Status)}. {right}");
 
-    public static Rejection NothingToInvoice() => new(RejectionKind.NothingToInvoice, "There is nothing to invoice: no line is pending, and no overage is without one.");
+    public static Rejection NothingToInvoice(string? currency) => new(RejectionKind.NothingToInvoice,
+        $"There is nothing to invoice{(currency is null ? "" : $" in '{currency}'")}: no line is pending, and no overage is without one.");
 
     public static Rejection CurrencyUnknown(string currency) => new(RejectionKind.PriceUnknown, $"The catalog sells nothing in '{currency}'.", "currency");
 
@@ -152,7 +155,45 @@ public static class Rejections
 
     public static Rejection DiscountEnded() => new(RejectionKind.ExpiryInPast, "A discount cannot end before it begins.", "discount.until");
 
+    public static Rejection PackagePriceUnknown(string package, string currency) => new(RejectionKind.PriceUnknown,
+        $"The token package '{package}' has no price in {currency}. Choose one that has.", "token_package");
+
+    public static Rejection TopUpUnknown(string id) => new(RejectionKind.TopUpUnknown, $"There is no top-up '{id}' that waits for an answer.");
+
     public static Rejection InviteOnly(string plan) => new(RejectionKind.InviteOnly, $"The plan '{plan}' is by invitation only.", "plan");
+
+    public static Rejection PriceUnknown(Plan plan, BillingInterval interval, string currency) => new(RejectionKind.PriceUnknown,
+        plan.Prices.IsEmpty ? $"The plan '{plan.Id}' has no price."
+            : $"The plan '{plan.Id}' has no price for one {Spelling.Of(interval)} in {currency}. It has: {string.Join(", ", plan.Prices.Select(p => $"{Spelling.Of(p.Interval)} in {p.Amount.Currency}"))}.",
+        "interval");
+
+    public static Rejection NoTrial(string plan) => new(RejectionKind.NoTrial, $"The plan '{plan}' has no trial.", "trial");
+
+    public static Rejection CatalogVersionUnknown(int version, int last) => new(RejectionKind.CatalogVersionUnknown,
+        $"There is no version {version} of the catalog. There are 1 to {last}.", "to_version");
+
+    public static Rejection UntilInPast() => new(RejectionKind.ExpiryInPast, "A plan cannot end before it is given.", "until");
+
+    public static Rejection ClockBackwards(Instant now) => new(RejectionKind.ClockBackwards, $"The organization's clock stands at {now} and only goes forward.", "to");
+
+    public static Rejection ClockTooFar(Instant most) => new(RejectionKind.ClockTooFar, $"A clock goes at most two years at a time, here to {most}.", "to");
+
+    public static Rejection NotATestOrganization(string id) => new(RejectionKind.NotATestOrganization,
+        $"'{id}' is no test organization: its clock is everybody's. Open one with \"test\": true.");
+
+    public static Rejection SubscriptionExists(Subscription own) => new(RejectionKind.SubscriptionExists,
+        own.Kept is null ? $"There is a subscription at Stripe already ({own.Id})." : $"There is a subscription already ({own.Id}): change it, or cancel it first.");
+
+    public static Rejection NoSubscription() => new(RejectionKind.NoSubscription, "There is no subscription that goes on. Start one first.");
+
+    public static Rejection SubscriptionAtStripe(string id) => new(RejectionKind.SubscriptionAtStripe, $"The subscription {id} is kept at Stripe: change it there, and the ledger follows.");
+
+    public static Rejection SubscriptionStateConflict(Subscription own, string wayOut) => new(RejectionKind.SubscriptionStateConflict,
+        $"The subscription is {Spelling.Of(own.Status).Replace('_', ' ')}. {wayOut}");
+
+    public static Rejection TrialUsed() => new(RejectionKind.TrialUsed, "The organization had its trial: there is one for each.", "trial");
+
+    public static Rejection PaymentMethodRequired(string plan) => new(RejectionKind.PaymentMethodRequired, $"The trial of '{plan}' needs a payment method.", "payment_method");
 
     public static Rejection FeatureIsGauge(string id) => new(RejectionKind.FeatureIsGauge,
         $"'{id}' is a gauge: it counts what there is, so there is nothing to reserve. Record its change with POST …/usage.", "feature");
