@@ -1,4 +1,3 @@
-using System.Collections.Immutable;
 using System.Globalization;
 using Billing.Ledger;
 using NodaTime;
@@ -49,14 +48,45 @@ public static class Reading
         var force = Subscriptions.InForce(state, catalogs, now);
         var period = state.Subscriptions.Cycle.Period(now);
         UsageLineView[] lines = [.. catalogs.Current.Features.Where(f => f.Meter is not null).Select(f => Line(state, catalogs, force, f, now))];
-        return new UsageView(new PeriodView(period.Start, period.End), force.Plan?.Id, lines, new Money(lines.Sum(l => l.Charge.Amount), catalogs.Current.Currency));
+        return new UsageView(new PeriodView(period.Start, period.End), force.Plan?.Id, lines, new Money(lines.Sum(l => l.Charge.Amount), catalogs.Current.Currency),
+            new Money(lines.Sum(l => l.Unbilled.Amount), catalogs.Current.Currency));
     }
 
     /// <summary>What can be burned now, and every grant in the order in which they are burned.</summary>
-    public static TokensView Tokens(State state, Instant clock) => new(
-        Ledger.Tokens.Balance(state, state.Now(clock)), state.Grants.Sum(g => g.Debt),
-        [.. state.Grants.Select(g => new GrantView(g.Id, Spelling.Of(g.Kind), g.Priority, g.GrantedAt, g.ExpiresAt, g.Granted, g.Consumed, g.Held, g.Expired,
-            g.Revoked, g.Remaining, g.Debt, g.Package, g.Payment, g.Currency is null ? null : new Money(g.Amount, g.Currency)))]);
+    public static TokensView Tokens(State state, Instant clock)
+    {
+        var now = state.Now(clock);
+        state = Ledger.Holds.AsOf(state, now);
+        return new TokensView(Ledger.Tokens.Balance(state, now), state.Grants.Sum(g => g.Debt),
+            [.. state.Grants.Select(g => new GrantView(g.Id, Spelling.Of(g.Kind), g.Priority, g.GrantedAt, g.ExpiresAt, g.Granted, g.Consumed, g.Held, g.Expired,
+                g.Revoked, g.Remaining, g.Debt, g.Package, g.Payment, g.Currency is null ? null : new Money(g.Amount, g.Currency)))]);
+    }
+
+    /// <summary>The open holds, oldest first.</summary>
+    public static HoldView[] Holds(State state, Catalogs catalogs, Instant clock)
+    {
+        var now = state.Now(clock);
+        return [.. state.Holds.Where(h => h.IsLive(now)).Select(h => HoldView.Of(h, catalogs))];
+    }
+
+    /// <summary>The overrides that are in force, by feature.</summary>
+    public static OverrideView[] Overrides(State state, Catalogs catalogs, Instant clock)
+    {
+        var now = state.Now(clock);
+        return [.. state.Overrides.Where(o => o.IsLive(now)).Select(o => OverrideView.Of(o, catalogs))];
+    }
+
+    /// <summary>The spend caps, and what is charged for overage in the running billing period.</summary>
+    public static SpendCapsView SpendCaps(State state, Catalogs catalogs, Instant clock)
+    {
+        var now = state.Now(clock);
+        var currency = catalogs.Current.Currency;
+        var period = state.Subscriptions.Cycle.Period(now);
+        return new SpendCapsView(new PeriodView(period.Start, period.End), state.Billing.Cap is { } cap ? new Money(cap, currency) : null,
+            new Money(Ledger.SpendCaps.Charged(state, catalogs, now), currency),
+            [.. state.Billing.FeatureCaps.Select(c => new FeatureCapView(c.Feature, new Money(c.Amount, currency),
+                new Money(catalogs.Feature(c.Feature) is { } feature ? Ledger.SpendCaps.Charged(state, catalogs, feature, now) : 0, currency)))]);
+    }
 
     /// <summary>Automatic top-up: its terms and what was asked for.</summary>
     public static TopUpView TopUp(State state, Catalogs catalogs, Instant clock)
@@ -104,20 +134,18 @@ public static class Reading
     {
         var decimals = feature.Meter!.Decimals;
         var currency = catalogs.Current.Currency;
-        var given = force.Plan?.Features.GetValueOrDefault(feature.Id);
+        var given = Ledger.Overrides.Given(state, force.Plan, feature, now);
         var entitlement = Entitlements.Evaluate(state, catalogs, feature, null, now);
         var use = state.Use(feature.Id);
         var inPeriod = use?.Running(Window.Period, now);
         var isGauge = feature.Meter.Aggregation == Aggregation.Gauge;
         var gauge = use?.Gauge;
-        var peak = gauge is null ? 0 : now < gauge.PeakUntil ? gauge.Peak : gauge.Value;
-        var pastPeak = given is { PricesOverage: true, Allowance: { } allowance } ? Math.Max(0, peak - allowance) : 0;
+        var peak = gauge?.PeakAt(now) ?? 0;
         var quantity = isGauge ? gauge?.Value ?? 0 : inPeriod?.Used ?? 0;
-        var price = given?.UnitPrice;
-        var charge = isGauge
-            ? Pricing.Line(pastPeak, decimals, price ?? 0, currency)
-            // One line of the invoice, rounded once, whatever prices its parts were recorded at.
-            : Pricing.Round((inPeriod?.Priced ?? []).Sum(p => Pricing.Exact(p.Units, decimals, p.UnitPrice, currency)));
+        // Tiers are for overage: there is no one price that all of it would cost.
+        var price = given is { Tiers.IsEmpty: true } ? given.UnitPrice : null;
+        var charge = Ledger.SpendCaps.Charged(state, catalogs, feature, now);
+        var unbilled = isGauge ? charge : Pricing.Round((inPeriod?.Priced ?? []).Sum(p => Pricing.Exact(p.Units - p.Billed, decimals, p.UnitPrice, currency)));
         return new UsageLineView(feature.Id, feature.Name, feature.Meter.Unit, Quantity.ToDecimal(quantity, decimals),
             entitlement.Limit is { } limit ? Quantity.ToDecimal(limit, decimals) : null,
             entitlement.Remaining is { } remaining ? Quantity.ToDecimal(remaining, decimals) : null,
@@ -131,6 +159,7 @@ public static class Reading
             [.. (use?.Counters ?? []).Where(c => now < c.End).OrderBy(c => c.Window).Select(c =>
                 new WindowView(Spelling.Of(c.Window), Quantity.ToDecimal(c.Used, decimals), c.Start, c.End == Bounds.Never ? null : c.End))])
         {
+            Unbilled = new Money(unbilled, currency),
             Peak = isGauge ? Quantity.ToDecimal(peak, decimals) : null,
         };
     }

@@ -66,7 +66,7 @@ public sealed record RateView(string Window, decimal Limit, decimal Remaining, I
 
 /// <summary>An answer of "no".</summary>
 /// <param name="Id">Enough to have the answer explained again later. Signed where it leaves the service.</param>
-/// <param name="Code">quota_exceeded, rate_limited, feature_not_in_plan, subscription_inactive, invite_only or organization_closed.</param>
+/// <param name="Code">quota_exceeded, rate_limited, spend_cap_reached, feature_not_in_plan, subscription_inactive, invite_only or organization_closed.</param>
 /// <param name="Status">The HTTP status that a refused consume has.</param>
 /// <param name="Message">A sentence that can be shown to a person.</param>
 /// <param name="UpgradeTo">Plans that would give more.</param>
@@ -127,6 +127,9 @@ public sealed record UsageRecordView(
     /// <summary>What the caller sent along.</summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public IReadOnlyDictionary<string, string>? Metadata { get; init; }
 
+    /// <summary>The hold that it settled.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public string? Hold { get; init; }
+
     /// <summary>The feature's entitlement as it is now, in the answer to a consume.</summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public EntitlementView? Entitlement { get; init; }
 
@@ -135,7 +138,7 @@ public sealed record UsageRecordView(
     {
         var decimals = catalogs.Feature(e.Feature)?.Meter?.Decimals ?? 0;
         var currency = catalogs.Current.Currency;
-        var charge = e.UnitPrice is { } price ? Pricing.Line(e.Overage, decimals, price, currency) : 0;
+        var charge = e.UnitPrice is { } price ? Pricing.Line(e.Overage, decimals, price, currency) : Pricing.Round(Pricing.Exact(e.Tiers ?? [], decimals, currency));
         return new UsageRecordView(Ids.UsageRecord(e.Version), e.Version, e.Feature, Ledger.Quantity.ToDecimal(e.Quantity, decimals), e.EffectiveAt,
             CoverageView.Of(e.Allowance, e.ByTokens, e.Overage, decimals), new Money(charge, currency))
         {
@@ -143,9 +146,73 @@ public sealed record UsageRecordView(
             OverLimit = e.OverLimit,
             Grants = e.Grants,
             Metadata = e.Metadata,
+            Hold = e.Hold,
         };
     }
 }
+
+/// <summary>A reservation for work in progress.</summary>
+/// <param name="Id"><c>ho_</c> and the version of its event.</param>
+/// <param name="Covered">What is reserved for it: allowance, what tokens pay for, and overage.</param>
+/// <param name="ExpiresAt">When what it holds is free again, unless it is settled or released before.</param>
+public sealed record HoldView(string Id, string Feature, decimal Quantity, CoverageView Covered, Instant PlacedAt, Instant ExpiresAt)
+{
+    /// <summary>The tokens held, by grant.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public IReadOnlyList<GrantUse>? Grants { get; init; }
+
+    /// <summary>What the caller sent along.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public IReadOnlyDictionary<string, string>? Metadata { get; init; }
+
+    /// <summary>The feature's entitlement as it is now, in the answer to placing it.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public EntitlementView? Entitlement { get; init; }
+
+    /// <summary>Smallest units as whole ones with the meter's decimals.</summary>
+    public static HoldView Of(Hold h, Catalogs catalogs)
+    {
+        var decimals = catalogs.Feature(h.Feature)?.Meter?.Decimals ?? 0;
+        return new HoldView(h.Id, h.Feature, Ledger.Quantity.ToDecimal(h.Quantity, decimals), CoverageView.Of(h.Allowance, h.ByTokens, h.Overage, decimals), h.PlacedAt, h.ExpiresAt)
+        {
+            Grants = h.Grants.IsEmpty ? null : h.Grants,
+            Metadata = h.Metadata,
+        };
+    }
+
+    /// <summary>As it was placed, whatever became of it since.</summary>
+    public static HoldView Of(HoldPlaced e, Catalogs catalogs) =>
+        Of(new Hold(Ids.Hold(e.Version), e.Feature, e.Quantity, e.Allowance, e.ByTokens, e.Overage, [.. e.Grants ?? []], e.EffectiveAt, e.ExpiresAt, e.Metadata), catalogs);
+}
+
+/// <summary>How a hold ended.</summary>
+/// <param name="Outcome">settled or released.</param>
+/// <param name="Usage">The use that was recorded; null when there was none.</param>
+/// <param name="Entitlement">The feature's as it is now.</param>
+public sealed record HoldEndView(
+    string Id, string Outcome, [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] UsageRecordView? Usage,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] EntitlementView? Entitlement);
+
+/// <summary>What the organization gets of a feature instead of what its plan says.</summary>
+/// <param name="Allowance">Metered features: whole units in the window; a gauge's limit. Null when it is unlimited, and for boolean features, which are on.</param>
+/// <param name="Unlimited">Metered features: there is no limit.</param>
+/// <param name="Until">Null stands until it is removed.</param>
+/// <param name="Version">Of the event that set it.</param>
+public sealed record OverrideView(string Feature, decimal? Allowance, bool Unlimited, Instant? Until, string? Reason, long Version)
+{
+    /// <summary>Smallest units as whole ones with the meter's decimals.</summary>
+    public static OverrideView Of(LimitOverride o, Catalogs catalogs)
+    {
+        var meter = catalogs.Feature(o.Feature)?.Meter;
+        return new OverrideView(o.Feature, o.Allowance is { } units ? Quantity.ToDecimal(units, meter?.Decimals ?? 0) : null,
+            meter is not null && o.Allowance is null, o.Until, o.Reason, o.Version);
+    }
+}
+
+/// <summary>The most that is charged for overage in one billing period.</summary>
+/// <param name="Cap">Over all features; null is no cap.</param>
+/// <param name="Charged">For overage in the running billing period, over all features.</param>
+public sealed record SpendCapsView(PeriodView Period, Money? Cap, Money Charged, IReadOnlyList<FeatureCapView> Features);
+
+/// <summary>One feature's cap, and what is charged for its overage.</summary>
+public sealed record FeatureCapView(string Feature, Money Cap, Money Charged);
 
 /// <summary>What covered a quantity, in units of the meter: the three add up to it.</summary>
 public sealed record CoverageView(decimal Allowance, decimal Tokens, decimal Overage)
@@ -157,7 +224,8 @@ public sealed record CoverageView(decimal Allowance, decimal Tokens, decimal Ove
 
 /// <summary>Use in the running billing period, of every metered feature.</summary>
 /// <param name="Charge">What is owed for usage so far: the lines' charges.</param>
-public sealed record UsageView(PeriodView Period, string? Plan, IReadOnlyList<UsageLineView> Usage, Money Charge);
+/// <param name="Unbilled">What of it is on no invoice yet.</param>
+public sealed record UsageView(PeriodView Period, string? Plan, IReadOnlyList<UsageLineView> Usage, Money Charge, Money Unbilled);
 
 /// <summary>A stretch of time: <c>Start</c> inclusive, <c>End</c> exclusive.</summary>
 public sealed record PeriodView(Instant Start, Instant End);
@@ -171,6 +239,9 @@ public sealed record UsageLineView(
     string Feature, string Name, string Unit, decimal Quantity, decimal? Limit, decimal? Remaining, Instant? ResetsAt, CoverageView Covered,
     string? UnitPrice, Money? ListCost, Money Charge, IReadOnlyList<WindowView> Windows)
 {
+    /// <summary>What of the charge is on no invoice yet.</summary>
+    public required Money Unbilled { get; init; }
+
     /// <summary>Gauges: the greatest value in the period, which is what is billed.</summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public decimal? Peak { get; init; }
 }

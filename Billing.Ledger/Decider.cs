@@ -30,14 +30,15 @@ public static class Decider
         if (command is not OpenOrganization)
         {
             if (!state.IsOpened) return Rejections.OrganizationUnknown(state.Organization);
-            if (state.IsClosed && command is not WriteDue) return Rejections.OrganizationClosed(state.Organization);
+            // What became of its last invoice is still to be recorded.
+            if (state.IsClosed && command is not (WriteDue or SettleInvoice)) return Rejections.OrganizationClosed(state.Organization);
         }
 
         if (command is AdvanceClock advance) return Accounts.Decide(state, catalogs, advance);
 
         var now = state.Now(command.At);
         if (state.DueAt is { } due && due <= now) return DecideAfterDue(state, catalogs, command, now);
-        return Then(state, catalogs, Route(state, catalogs, command, now), now);
+        return Then(state, catalogs, command, Route(state, catalogs, command, now), now);
     }
 
     private static Decision Route(State state, Catalogs catalogs, Command command, Instant now) => command switch
@@ -72,7 +73,7 @@ public static class Decider
         SettleInvoice c => Invoices.Decide(state, catalogs, c, now),
         AddLine c => Invoices.Decide(state, catalogs, c, now),
         GrantCredit c => Invoices.Decide(state, catalogs, c, now),
-        SetBillingTerms c => Invoices.Decide(state, c, now),
+        SetBillingTerms c => Invoices.Decide(state, catalogs, c, now),
         SetSpendCaps c => SpendCaps.Decide(state, catalogs, c, now),
         ChangeTimeZone c => Accounts.Decide(state, c, now),
         OpenOrganization c => Accounts.Decide(state, catalogs, c, now),
@@ -91,16 +92,17 @@ public static class Decider
     {
         var due = Due(state, catalogs, now);
         state = state.Evolve(due);
-        var decision = Then(state, catalogs, Route(state, catalogs, command, now), now);
+        var decision = Then(state, catalogs, command, Route(state, catalogs, command, now), now);
         if (decision.Rejection is not null) return decision;
         if (decision.Events.IsEmpty && command is not WriteDue) return decision;
         return new Decision([.. due, .. decision.Events], null);
     }
 
-    /// <summary>What a decision brings about: alerts and top-ups, in the same append.</summary>
-    private static Decision Then(State state, Catalogs catalogs, Decision decision, Instant now)
+    /// <summary>What a decision brings about: what payments mean for the subscription, alerts and top-ups, in the same append.</summary>
+    private static Decision Then(State state, Catalogs catalogs, Command command, Decision decision, Instant now)
     {
         if (decision.Events.IsEmpty) return decision;
+        if (KeptSubscriptions.After(state, catalogs, decision.Events, now, command.By) is { Length: > 0 } standing) decision = decision with { Events = [.. decision.Events, .. standing] };
         var more = Alerts.After(state, catalogs, decision.Events, now);
         return more.Count == 0 ? decision : new Decision([.. decision.Events, .. more], null);
     }
@@ -112,10 +114,11 @@ public static class Decider
         while (NextDue(state) is { } at && at <= now)
         {
             var before = events.Count;
-            Add(Holds.ExpireAt(state, at, now));
+            AddAll(Holds.ExpireAt(state, at, now));
             Add(Invoices.BillUsageAt(state, catalogs, at, now));
             Add(Usage.ResetAt(state, catalogs, at, now));
             Add(Tokens.ExpireAt(state, at, now));
+            AddAll(Overrides.EndAt(state, catalogs, at, now));
             AddAll(KeptSubscriptions.TurnAt(state, catalogs, at, now));
             // Whatever was billed at this instant goes onto one invoice.
             if (events.Skip(before).Any(e => e is LinesAdded)) AddAll(Invoices.Issue(state, catalogs, at, now));
@@ -137,7 +140,7 @@ public static class Decider
         }
     }
 
-    /// <summary>When something is next due: a window with use in it ends, a grant or a hold expires, a subscription turns, overage is billed.</summary>
+    /// <summary>When something is next due: a window with use in it ends, a grant, a hold or an override expires, a subscription turns, overage is billed.</summary>
     internal static Instant? NextDue(State state)
     {
         var next = Bounds.Never;
@@ -148,6 +151,8 @@ public static class Decider
             if (grant is { Remaining: > 0, ExpiresAt: { } end } && end < next) next = end;
         foreach (var hold in state.Holds)
             if (hold.ExpiresAt < next) next = hold.ExpiresAt;
+        foreach (var over in state.Overrides)
+            if (over.Until is { } end && end < next) next = end;
         if (state.Billing.BilledAt is { } billed && billed < next) next = billed;
         if (KeptSubscriptions.NextTurn(state) is { } turn && turn < next) next = turn;
         if (Alerts.NextDue(state) is { } alert && alert < next) next = alert;

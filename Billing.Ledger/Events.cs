@@ -66,7 +66,11 @@ public sealed record SubscriptionChanged(
 /// <param name="Allowance">Metered features: smallest units; null is unlimited. Nothing for a boolean feature, which is switched on.</param>
 /// <param name="Until">Null stands until it is removed.</param>
 /// <param name="Removed">The override ends now; its other numbers are what it was.</param>
-public sealed record OverrideSet(string Feature, long? Allowance, Instant? Until, bool Removed, string? Reason, string? By) : LedgerEvent;
+public sealed record OverrideSet(string Feature, long? Allowance, Instant? Until, bool Removed, string? Reason, string? By) : LedgerEvent
+{
+    /// <summary>When a gauge is billed that stands past what it gets from now on; null for all else.</summary>
+    public Instant? BilledAt { get; init; }
+}
 
 /// <summary>An attempt to pay an invoice succeeded or failed. Amounts are minor units.</summary>
 /// <param name="Attempt">1, 2, 3…: which attempt failed; 0 when it was paid.</param>
@@ -100,13 +104,21 @@ public sealed record UsageRecorded(
 
 /// <summary>A record is taken back, in the windows in which it counted. Numbers are what is taken from them: <c>Quantity = Allowance + ByTokens + Overage</c>.</summary>
 /// <param name="Record">The id of the voided usage record.</param>
-/// <param name="Shifted">Overage of other records in the same windows that the freed allowance covers now.</param>
+/// <param name="Shifted">Overage of other records that the freed allowance covers now: of each window at most what overage is left in it.</param>
 /// <param name="Priced">The priced overage taken back, by unit price, <paramref name="Shifted"/> included.</param>
 /// <param name="Returned">Tokens that go back to the grants they came from.</param>
 /// <param name="Gauge">Gauges: the value after it.</param>
+/// <param name="Windows">The windows it is taken from. Those that ended before this was recorded are closed ones.</param>
 public sealed record UsageVoided(
     string Record, string Feature, long Quantity, long Allowance, long ByTokens, long Overage, long Shifted, PricedUse[]? Priced, TokenReturn[]? Returned,
-    long? Gauge, CountedWindow[]? Windows, string? Reason, string? By) : LedgerEvent;
+    long? Gauge, CountedWindow[]? Windows, string? Reason, string? By) : LedgerEvent
+{
+    /// <summary>Gauges: the greatest value of the running billing period without the record.</summary>
+    public long? Peak { get; init; }
+
+    /// <summary>Gauges: when its peak is billed; null when it is not past what the plan includes.</summary>
+    public Instant? BilledAt { get; init; }
+}
 
 /// <summary>Windows that ended at one instant (its effective time) with something used in them. Their counters start again at zero.</summary>
 /// <param name="Plan">The plan that was in force as they ended.</param>
@@ -119,7 +131,13 @@ public sealed record HoldPlaced(
     IReadOnlyDictionary<string, string>? Metadata) : LedgerEvent;
 
 /// <summary>A hold ended and what it held is free again. When it is settled, the use it was for is recorded right behind this.</summary>
-public sealed record HoldEnded(string Hold, HoldOutcome Outcome) : LedgerEvent;
+public sealed record HoldEnded(string Hold, HoldOutcome Outcome) : LedgerEvent
+{
+    public string? Feature { get; init; }
+
+    /// <summary>The tokens that it held, by grant.</summary>
+    public GrantUse[]? Grants { get; init; }
+}
 
 // ---- tokens
 
@@ -157,17 +175,21 @@ public sealed record TopUpSwitchedOff(int Failures, string Reason) : LedgerEvent
 // ---- what is billed
 
 /// <summary>Lines for the next invoice. Overage lines also mark that overage as billed.</summary>
-public sealed record LinesAdded(InvoiceLine[] Lines, string? Reason) : LedgerEvent;
+public sealed record LinesAdded(InvoiceLine[] Lines, string? Reason) : LedgerEvent
+{
+    /// <summary>Who asked for it; null where it follows from something else.</summary>
+    public string? By { get; init; }
+}
 
-/// <summary>An invoice of everything that was pending. Amounts are minor units: <c>Total = Subtotal − Discount + exclusive Tax</c>, <c>AmountDue = Total − Credit</c>.</summary>
+/// <summary>A draft of an invoice, of everything that was pending in its currency. Amounts are minor units: <c>Total = Subtotal − Discount + exclusive Tax</c>, <c>AmountDue = Total − Credit</c>.</summary>
 /// <param name="Lines">With each line's share of discount and tax, rounded per line.</param>
-/// <param name="Credit">Taken from the organization's credit balance; negative puts a negative total there.</param>
+/// <param name="Credit">Taken from the organization's credit balance now; negative puts a negative total there when the invoice gets its number.</param>
 /// <param name="Final">The last one of a subscription that ended.</param>
 public sealed record InvoiceCreated(
     InvoiceLine[] Lines, string Currency, long Subtotal, long Discount, long Tax, TaxTerms? TaxTerms, DiscountTerms? DiscountTerms, long Total, long Credit, long AmountDue,
     Instant Start, Instant End, string? Subscription, bool Final) : LedgerEvent;
 
-/// <summary>An invoice got its number and is open; one with nothing due is paid at once.</summary>
+/// <summary>An invoice got its number and is open; when nothing is due, that it is paid is recorded right behind this.</summary>
 public sealed record InvoiceFinalized(string Invoice, string Number, Instant DueAt) : LedgerEvent;
 
 /// <param name="Status">paid, void or uncollectible. Lines of a voided draft are pending again.</param>
@@ -206,8 +228,13 @@ public sealed record CountedWindow(Window Window, Instant Start, Instant End)
 public sealed record WindowReset(
     string Feature, Window Window, Instant Start, long Used, long Allowance, long ByTokens, long Overage)
 {
+    public const long Unlimited = long.MaxValue;
+
     /// <summary>The window that the plan's allowance was counted in, or the billing period: kept for late usage and corrections.</summary>
     public bool Covers { get; init; }
+
+    /// <summary>The allowance as the window ended where it was another than the plan's (an override, a prorated one); null is as the plan says.</summary>
+    public long? Limit { get; init; }
 }
 
 /// <summary>Units of overage at one unit price (major units).</summary>
@@ -254,8 +281,14 @@ public enum InvoiceStatus { Draft, Open, Paid, Void, Uncollectible }
 /// <param name="Inclusive">Prices have the tax in them.</param>
 public sealed record TaxTerms(string Name, decimal Rate, bool Inclusive);
 
-/// <summary>Either per cent or an amount in minor units off each invoice, never more than its lines.</summary>
-public sealed record DiscountTerms(decimal? Percent, long? Amount, Instant? Until);
+/// <summary>Either per cent of every line, credits too, or an amount in minor units off each invoice in its currency, never more than its lines.</summary>
+/// <param name="Percent">More than 0 and at most 100, with up to 4 places.</param>
+/// <param name="Until">Invoices made from then on have no discount.</param>
+public sealed record DiscountTerms(decimal? Percent, long? Amount, Instant? Until)
+{
+    /// <summary>The amount's currency.</summary>
+    public string? Currency { get; init; }
+}
 
 public sealed record FeatureCap(string Feature, long Amount);
 
@@ -269,7 +302,10 @@ public sealed record OperatorPlan(string Plan, int CatalogVersion, Instant? SetA
 public enum SubscriptionChange
 {
     PlanSet, Followed, Started, TrialStarted, TrialExtended, Converted, TrialEnded, Renewed, Upgraded, Downgraded, ChangeScheduled, CancelScheduled, Canceled,
-    Reactivated, Paused, Resumed, PaymentMethodChanged, PastDue, Unpaid, Recovered, CatalogMoved,
+    Reactivated, Paused, Resumed, PaymentMethodChanged, PastDue, Unpaid, Recovered, CatalogMoved, IntervalChanged,
+
+    /// <summary>The time of a plan that an operator gave is over.</summary>
+    PlanEnded,
 }
 
 /// <summary>A subscription as Stripe last said it is, in our words, or one that the ledger keeps itself.</summary>

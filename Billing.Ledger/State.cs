@@ -29,6 +29,9 @@ public sealed record State
     /// <summary>Reservations that have not ended, oldest first.</summary>
     public ImmutableArray<Hold> Holds { get; init; } = [];
 
+    /// <summary>What became of the last reservations that ended, oldest first. The journal knows of the others.</summary>
+    public ImmutableArray<EndedHold> EndedHolds { get; init; } = [];
+
     /// <summary>What the organization gets instead of what its plan says.</summary>
     public ImmutableArray<LimitOverride> Overrides { get; init; } = [];
 
@@ -162,11 +165,34 @@ public sealed record Counter(
 
 /// <summary>A closed window, as late usage and corrections left it.</summary>
 /// <param name="Plan">The plan in force as it ended.</param>
-public sealed record PastWindow(Window Window, Instant Start, Instant End, long Used, long Allowance, long ByTokens, long Overage, string? Plan, int CatalogVersion);
+public sealed record PastWindow(Window Window, Instant Start, Instant End, long Used, long Allowance, long ByTokens, long Overage, string? Plan, int CatalogVersion)
+{
+    /// <summary>As <see cref="WindowReset.Limit"/>.</summary>
+    public long? Limit { get; init; }
+
+    /// <summary>As a counter's.</summary>
+    public ImmutableArray<PricedUse> Priced { get; init; } = [];
+
+    /// <summary>The events that counted in it while it ran; 0 when none did.</summary>
+    public long FirstVersion { get; init; }
+
+    public long LastVersion { get; init; }
+
+    /// <summary>No window of its own: the anchor moved, and what was used in this stretch counts in the window that begins at its end.</summary>
+    public bool Carried { get; init; }
+
+    public Bounds Bounds => new(Start, End);
+
+    public CountedWindow Counted => new(Window, Start, End);
+}
 
 /// <param name="Peak">The greatest value in the billing period (a month of it, where it is longer) that ends at <paramref name="PeakUntil"/>.</param>
 /// <param name="Billed">It stands past what the plan includes, or did since it was last billed, and is billed for its peak at <paramref name="PeakUntil"/>.</param>
-public sealed record Gauge(long Value, long Peak, Instant PeakUntil, long LastVersion, bool Billed = false);
+public sealed record Gauge(long Value, long Peak, Instant PeakUntil, long LastVersion, bool Billed = false)
+{
+    /// <summary>The peak of the running billing period: when one has turned, it began with what the gauge stood at.</summary>
+    public long PeakAt(Instant now) => now < PeakUntil ? Peak : Value;
+}
 
 /// <summary>
 /// A lot of prepaid tokens. Its books: <c>Granted = Consumed + Held + Expired + Revoked + Remaining</c>
@@ -190,6 +216,9 @@ public sealed record Hold(
     public bool IsLive(Instant now) => now < ExpiresAt;
 }
 
+/// <param name="Version">Of the event that placed it.</param>
+public readonly record struct EndedHold(long Version, string Feature, HoldOutcome Outcome, Instant At);
+
 /// <param name="Allowance">Smallest units; null is unlimited. Boolean features: switched on.</param>
 public sealed record LimitOverride(string Feature, long? Allowance, Instant? Until, string? Reason, long Version)
 {
@@ -199,13 +228,20 @@ public sealed record LimitOverride(string Feature, long? Allowance, Instant? Unt
 /// <summary>What is billed, and how.</summary>
 /// <param name="Pending">Lines for the next invoice.</param>
 /// <param name="Invoices">Oldest first; their lines are in their events.</param>
-/// <param name="Credit">Credit balance in minor units, taken by coming invoices.</param>
+/// <param name="Credits">Credit balances above zero, one for each currency, taken by coming invoices.</param>
 /// <param name="BilledAt">When the overage so far is to be billed; null when there is none.</param>
 public sealed record BillingSlice(
-    ImmutableArray<InvoiceLine> Pending, ImmutableArray<InvoiceHead> Invoices, long Credit, TaxTerms? Tax, DiscountTerms? Discount,
+    ImmutableArray<InvoiceLine> Pending, ImmutableArray<InvoiceHead> Invoices, ImmutableArray<Money> Credits, TaxTerms? Tax, DiscountTerms? Discount,
     long? Cap, ImmutableArray<FeatureCap> FeatureCaps, Instant? BilledAt)
 {
-    public static readonly BillingSlice None = new([], [], 0, null, null, null, [], null);
+    public static readonly BillingSlice None = new([], [], [], null, null, null, [], null);
+
+    public long Credit(string currency)
+    {
+        foreach (var credit in Credits)
+            if (credit.Currency == currency) return credit.Amount;
+        return 0;
+    }
 }
 
 /// <summary>An invoice without its lines.</summary>

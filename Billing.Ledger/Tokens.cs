@@ -45,6 +45,10 @@ public static class Tokens
         }
     }
 
+    /// <summary>As <see cref="Burn"/>, for what a quantity is covered by; null when no token is burned.</summary>
+    internal static GrantUse[]? BurnFor(State state, Coverage covered, Instant now) =>
+        covered.TokensBurned == 0 ? null : [.. Burn(state, covered.TokensBurned, now).Select(b => new GrantUse(b.Grant.Id, b.Tokens))];
+
     /// <summary>The version of the event that made this grant.</summary>
     public static long VersionOf(TokenGrant grant) => long.Parse(grant.Id.AsSpan(3));
 
@@ -134,6 +138,35 @@ public static class Tokens
             for (var i = 0; i < changed.Length; i++)
                 if (changed[i].Id == part.Grant)
                     changed[i] = changed[i] with { Consumed = changed[i].Consumed + part.Tokens, Remaining = changed[i].Remaining - part.Tokens };
+        return ImmutableArray.Create(changed);
+    }
+
+    internal static ImmutableArray<TokenGrant> Return(ImmutableArray<TokenGrant> grants, TokenReturn[]? returned)
+    {
+        foreach (var part in returned ?? [])
+            for (var i = 0; i < grants.Length; i++)
+                if (grants[i].Id == part.Grant)
+                    grants = grants.SetItem(i, grants[i] with
+                    {
+                        Consumed = grants[i].Consumed - part.Remaining - part.Expired - part.Revoked,
+                        Remaining = grants[i].Remaining + part.Remaining,
+                        Expired = grants[i].Expired + part.Expired,
+                        Revoked = grants[i].Revoked + part.Revoked,
+                        Debt = grants[i].Debt - part.Revoked,
+                    });
+        return grants;
+    }
+
+    /// <summary>Sets tokens aside for a hold, or gives them back.</summary>
+    /// <param name="sign">1 holds, −1 gives back.</param>
+    internal static ImmutableArray<TokenGrant> Hold(ImmutableArray<TokenGrant> grants, GrantUse[]? held, int sign)
+    {
+        if (held is null) return grants;
+        var changed = grants.ToArray();
+        foreach (var part in held)
+            for (var i = 0; i < changed.Length; i++)
+                if (changed[i].Id == part.Grant)
+                    changed[i] = changed[i] with { Held = changed[i].Held + sign * part.Tokens, Remaining = changed[i].Remaining - sign * part.Tokens };
         return ImmutableArray.Create(changed);
     }
 

@@ -74,6 +74,9 @@ public sealed record Plan(
     string Id, string Name, string? Description, ImmutableArray<Price> Prices, int? TrialDays, bool TrialNeedsPaymentMethod, bool InviteOnly,
     FrozenDictionary<string, PlanFeature> Features, string? CustomFor = null)
 {
+    /// <summary>Whether this organization may have it at all.</summary>
+    public bool IsFor(string organization) => CustomFor is null || CustomFor == organization;
+
     public Price? Price(BillingInterval interval, string currency) => Prices.FirstOrDefault(p => p.Interval == interval && p.Amount.Currency == currency);
 }
 
