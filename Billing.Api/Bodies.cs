@@ -101,6 +101,31 @@ public sealed record EntitlementsView(bool HasAccess, IReadOnlyList<EntitlementV
 /// <param name="Reason">Kept in the ledger for ever: no names, no addresses.</param>
 public sealed record GrantBody([property: Required] long? Tokens, string? Kind, int? Priority, Instant? ExpiresAt, string? Reason);
 
+/// <param name="TokenPackage">What is bought.</param>
+/// <param name="Threshold">It is bought when fewer tokens than these are left.</param>
+/// <param name="MaxCount">The most that are asked for in one calendar month, paid or not.</param>
+/// <param name="MaxAmount">The most in one calendar month, in minor units of the catalog's currency.</param>
+/// <param name="CoolOffMinutes">The least time between two; an hour without one.</param>
+public sealed record TopUpBody(
+    [property: Required] string? TokenPackage, [property: Required] long? Threshold, [property: Required] int? MaxCount, [property: Required] long? MaxAmount, int? CoolOffMinutes);
+
+/// <param name="Payment">What the money is known by, such as a payment intent's id. The same one gives tokens once.</param>
+/// <param name="Amount">What was paid, in minor units; what was asked for without one.</param>
+public sealed record CompleteTopUpBody([property: Required] string? Payment, long? Amount);
+
+/// <param name="Failure">A code such as card_declined.</param>
+public sealed record FailTopUpBody([property: Required] string? Failure);
+
+/// <summary>Something that somebody should know.</summary>
+/// <param name="Kind">usage, tokens_low, trial_ending, top_up_limited or top_up_switched_off.</param>
+/// <param name="Message">Can be shown to a person.</param>
+/// <param name="Percent">Usage: the threshold that was reached, in per cent of the limit.</param>
+/// <param name="Window">Usage: the limit's window; null for a gauge.</param>
+/// <param name="End">When the window, the trial, or the month of a top-up's limit ends.</param>
+/// <param name="Value">Used in the window, in whole units; tokens left.</param>
+public sealed record AlertView(
+    long Version, string Kind, Instant At, string Message, string? Feature, int? Percent, string? Window, Instant? Start, Instant? End, decimal? Value, decimal? Limit);
+
 /// <param name="Reason">Kept in the ledger for ever: no names, no addresses.</param>
 public sealed record SetPlanBody([property: Required] string? Plan, string? Reason);
 
@@ -284,6 +309,11 @@ public sealed class QuantityJson : JsonConverter<decimal>
 [JsonSerializable(typeof(EntitlementsView))]
 [JsonSerializable(typeof(GrantBody))]
 [JsonSerializable(typeof(SetPlanBody))]
+[JsonSerializable(typeof(TopUpBody))]
+[JsonSerializable(typeof(CompleteTopUpBody))]
+[JsonSerializable(typeof(FailTopUpBody))]
+[JsonSerializable(typeof(TopUpView))]
+[JsonSerializable(typeof(Page<AlertView>))]
 [JsonSerializable(typeof(ApiKeyBody))]
 [JsonSerializable(typeof(NewApiKeyView))]
 [JsonSerializable(typeof(Page<ApiKeyView>))]
