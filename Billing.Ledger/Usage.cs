@@ -292,8 +292,7 @@ public static class Usage
     {
         var until = e.Windows is [var period, ..] ? period.End : Bounds.Never;
         // A new period begins with what the gauge stood at.
-        var isSame = before?.PeakUntil == until;
-        var peak = before is null ? 0 : isSame ? before.Peak : before.Value;
+        var peak = before is null ? 0 : before.PeakUntil == until ? before.Peak : before.Value;
         return new Gauge(value, Math.Max(peak, value), until, e.Version, e.BilledAt is not null || before is { Billed: true });
     }
 
