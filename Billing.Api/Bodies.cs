@@ -5,6 +5,7 @@ using System.Text.Json.Serialization;
 using Billing.Grains;
 using Billing.Grains.Journal;
 using Billing.Ledger;
+using Billing.Silo;
 using NodaTime;
 
 namespace Billing.Api;
@@ -73,6 +74,58 @@ public sealed record GrantBody([property: Required] long? Tokens, string? Kind, 
 
 /// <param name="Reason">Kept in the ledger for ever: no names, no addresses.</param>
 public sealed record SetPlanBody([property: Required] string? Plan, string? Reason);
+
+/// <param name="Draft">True leaves it without a number until it is finalized.</param>
+/// <param name="Currency">An invoice has one; the catalog's without it, or the other one that something is pending in.</param>
+public sealed record GenerateInvoiceBody(bool Draft, string? Currency);
+
+/// <summary>Nothing is said with it.</summary>
+public sealed record FinalizeInvoiceBody;
+
+/// <param name="Payment">What the money is known by.</param>
+/// <param name="Reason">Kept in the ledger for ever: no names, no addresses.</param>
+public sealed record PayInvoiceBody(string? Payment, string? Reason);
+
+/// <param name="Reason">Kept in the ledger for ever: no names, no addresses.</param>
+public sealed record EndInvoiceBody(string? Reason);
+
+/// <param name="Description">Stands on the invoice, and is kept in the ledger for ever: no names, no addresses.</param>
+/// <param name="Amount">Minor units; below 0 is a credit.</param>
+/// <param name="Currency">One that the catalog sells in; its own without one.</param>
+/// <param name="Reason">Kept in the ledger for ever: no names, no addresses.</param>
+public sealed record AddLineBody([property: Required] string? Description, [property: Required] long? Amount, string? Currency, string? Reason);
+
+/// <param name="Amount">Minor units, more than 0.</param>
+/// <param name="Currency">One that the catalog sells in; its own without one.</param>
+/// <param name="Reason">Kept in the ledger for ever: no names, no addresses.</param>
+public sealed record CreditBody([property: Required] long? Amount, string? Currency, string? Reason);
+
+/// <param name="Tax">Instead of the catalog's; a rate of 0 for who pays none.</param>
+/// <param name="Discount">Off each invoice; none without it.</param>
+/// <param name="Reason">Kept in the ledger for ever: no names, no addresses.</param>
+public sealed record BillingTermsBody(TaxBody? Tax, DiscountBody? Discount, string? Reason);
+
+/// <param name="Rate">Per cent, with at most 4 places.</param>
+/// <param name="Inclusive">Prices have the tax in them.</param>
+public sealed record TaxBody([property: Required] string? Name, [property: Required, JsonConverter(typeof(QuantityJson))] decimal? Rate, bool Inclusive);
+
+/// <param name="Percent">Of every line, credits too; either this or an amount.</param>
+/// <param name="Amount">Minor units off each invoice, never more than it comes to.</param>
+/// <param name="Currency">The amount's: one that the catalog sells in; its own without one.</param>
+/// <param name="Until">Invoices made from then on have no discount.</param>
+public sealed record DiscountBody([property: JsonConverter(typeof(QuantityJson))] decimal? Percent, long? Amount, string? Currency, Instant? Until);
+
+/// <summary>All of it: what is left out is gone.</summary>
+/// <param name="Name">At most 200 characters.</param>
+/// <param name="Email">At most 254.</param>
+/// <param name="Address">At most 500, in lines.</param>
+public sealed record ProfileBody(string? Name, string? Email, string? Address);
+
+/// <param name="UpdatedAt">Null when there is none.</param>
+public sealed record ProfileView(string? Name, string? Email, string? Address, Instant? UpdatedAt)
+{
+    public static ProfileView Of(Profile? profile) => new(profile?.Name, profile?.Email, profile?.Address, profile?.UpdatedAt);
+}
 
 public sealed record ApiKeyBody([property: Required] string? Name, string? Organization, bool Test);
 
@@ -192,6 +245,7 @@ public sealed class QuantityJson : JsonConverter<decimal>
 [JsonSerializable(typeof(Page<InboxEventView>))]
 [JsonSerializable(typeof(InboxEventView))]
 [JsonSerializable(typeof(VerificationView))]
+[JsonSerializable(typeof(SignedHead))]
 [JsonSerializable(typeof(UsageHistoryView))]
 [JsonSerializable(typeof(PlansView))]
 [JsonSerializable(typeof(TokenPackagesView))]
@@ -204,6 +258,20 @@ public sealed class QuantityJson : JsonConverter<decimal>
 [JsonSerializable(typeof(TokensView))]
 [JsonSerializable(typeof(GrantView))]
 [JsonSerializable(typeof(SubscriptionView))]
+[JsonSerializable(typeof(GenerateInvoiceBody))]
+[JsonSerializable(typeof(FinalizeInvoiceBody))]
+[JsonSerializable(typeof(PayInvoiceBody))]
+[JsonSerializable(typeof(EndInvoiceBody))]
+[JsonSerializable(typeof(AddLineBody))]
+[JsonSerializable(typeof(CreditBody))]
+[JsonSerializable(typeof(BillingTermsBody))]
+[JsonSerializable(typeof(ProfileBody))]
+[JsonSerializable(typeof(ProfileView))]
+[JsonSerializable(typeof(InvoiceView))]
+[JsonSerializable(typeof(InvoiceLineView))]
+[JsonSerializable(typeof(Page<InvoiceView>))]
+[JsonSerializable(typeof(UpcomingInvoicesView))]
+[JsonSerializable(typeof(BillingTermsView))]
 [JsonSerializable(typeof(Problem))]
 [JsonSerializable(typeof(PongView))]
 [JsonSerializable(typeof(IReadOnlyList<ProblemTypeView>))]

@@ -45,8 +45,8 @@ public static class Program
         // The actors, and who speaks to them.
         var host = new LedgerHost(journal, () => catalogs.Current, settings.MaxResidentBytes);
         var stripe = new StripeEvents(inbox, new CustomerDirectory(database), host, catalogs, settings, clock);
-        var denialIds = new DenialIds(await new SecretStore(database).Get("denial-ids"));
-        var services = new Services(host, journal, catalogs, keys, inbox, stripe, denialIds, clock, settings);
+        var (denialIds, heads) = await Startup.OpenSecrets(new SecretStore(database));
+        var services = new Services(host, journal, catalogs, keys, new Profiles(database), inbox, stripe, denialIds, heads, clock, settings);
 
         builder.Services
             .AddSingleton<IJournal>(journal).AddSingleton<ILedgerHost>(host).AddSingleton(inbox).AddSingleton(stripe).AddSingleton(services)
@@ -66,6 +66,7 @@ public static class Program
         v1.MapUsage(services);
         v1.MapTokens(services);
         v1.MapSubscription(services);
+        v1.MapInvoices(services);
         v1.MapOrganizations(services);
         v1.MapPlans(services);
         v1.MapLedger(services);

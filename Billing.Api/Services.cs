@@ -13,10 +13,21 @@ public sealed class Clock(TimeProvider time)
     public Instant Now() => Micros.Truncate(Instant.FromDateTimeOffset(time.GetUtcNow()));
 }
 
+/// <summary>Signs the heads of streams, with a key that the journal's database keeps.</summary>
+public sealed class HeadSigner(byte[] key)
+{
+    public SignedHead Sign(string organization, StreamHead head, Instant now)
+    {
+        // Opened for each: such a key is for one thread at a time, and heads are asked for rarely.
+        using var opened = SignedHead.OpenKey(key);
+        return SignedHead.Sign(organization, head, now, opened);
+    }
+}
+
 /// <summary>What the routes work with. All of it lives as long as the process, so routes capture it once instead of asking for each request.</summary>
 public sealed record Services(
-    ILedgerHost Host, IJournal Journal, CatalogStore CatalogStore, ApiKeys Keys, Inbox Inbox, StripeEvents StripeEvents, DenialIds DenialIds, Clock Clock,
-    Settings Settings)
+    ILedgerHost Host, IJournal Journal, CatalogStore CatalogStore, ApiKeys Keys, Profiles Profiles, Inbox Inbox, StripeEvents StripeEvents, DenialIds DenialIds,
+    HeadSigner Heads, Clock Clock, Settings Settings)
 {
     public Catalogs Catalogs => CatalogStore.Current;
 }

@@ -1,5 +1,6 @@
 using System.Net;
 using Billing.Grains;
+using Billing.Grains.Journal;
 using Billing.Silo;
 using Billing.Silo.Storage.Sqlite;
 using Microsoft.AspNetCore.Hosting.Server;
@@ -52,6 +53,10 @@ internal static class Startup
         }
         return keys;
     }
+
+    /// <summary>What the service signs with: made at the first start, the same ever after.</summary>
+    public static async Task<(DenialIds DenialIds, HeadSigner Heads)> OpenSecrets(SecretStore secrets) =>
+        (new DenialIds(await secrets.Get("denial-ids")), new HeadSigner(await secrets.Get(SecretStore.HeadKey, SignedHead.NewKey)));
 
     /// <summary>Requests end first, then the actors finish what they took, then the file is closed.</summary>
     public static void CloseLast(this WebApplication app, LedgerHost host, SqliteDatabase database) =>

@@ -44,6 +44,15 @@ public interface IOrganizationLedger
     /// <summary>The plan in force, the subscription behind it and its payments. Null when there is no such organization.</summary>
     ValueTask<SubscriptionView?> Subscription(Instant now);
 
+    /// <summary>Every invoice without its content, newest first. Null when there is no such organization.</summary>
+    ValueTask<IReadOnlyList<InvoiceView>?> Invoices();
+
+    /// <summary>What would be invoiced now. Null when there is no such organization.</summary>
+    ValueTask<UpcomingInvoicesView?> UpcomingInvoices(Instant now);
+
+    /// <summary>Tax, discount and credit. Null when there is no such organization.</summary>
+    ValueTask<BillingTermsView?> BillingTerms();
+
     /// <summary>The open holds, oldest first. Null when there is no such organization.</summary>
     ValueTask<IReadOnlyList<HoldView>?> Holds(Instant now);
 

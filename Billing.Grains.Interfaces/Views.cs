@@ -19,7 +19,7 @@ namespace Billing.Grains;
 /// <param name="Overage">Use in the running window past the allowance that no token covered.</param>
 /// <param name="Window">hour, day, month, period or lifetime; null for gauges and features that are not metered.</param>
 /// <param name="ResetsAt">When the window turns; null when it never does.</param>
-/// <param name="Warnings">The highest threshold, in per cent of the limit, that is reached.</param>
+/// <param name="Warnings">The highest of the feature's thresholds (<c>warn_at</c>), in per cent of the limit, that is reached.</param>
 /// <param name="Denial">Why there is no access, and the way out.</param>
 public sealed record EntitlementView(
     string Feature,
@@ -40,7 +40,6 @@ public sealed record EntitlementView(
     [JsonIgnore] public RateView? Rate { get; init; }
 
     private static readonly int[] NoWarnings = [];
-    private static readonly Dictionary<int, int[]> OneWarning = new() { [80] = [80], [95] = [95], [100] = [100] };
 
     /// <summary>Smallest units as whole ones with the meter's decimals.</summary>
     public static EntitlementView Of(Entitlement e) => new(
@@ -53,7 +52,7 @@ public sealed record EntitlementView(
         Quantity.ToDecimal(e.Overage, e.Decimals),
         e.Window is { } window ? Spelling.Of(window) : null,
         e.ResetsAt,
-        e.Warning == 0 ? NoWarnings : OneWarning[e.Warning],
+        e.Warning == 0 ? NoWarnings : [e.Warning],
         e.Denial is { } denial ? DenialView.Of(denial) : null)
     {
         Rate = e.Rate is { } rate
@@ -225,7 +224,8 @@ public sealed record CoverageView(decimal Allowance, decimal Tokens, decimal Ove
 
 /// <summary>Use in the running billing period, of every metered feature.</summary>
 /// <param name="Charge">What is owed for usage so far: the lines' charges.</param>
-public sealed record UsageView(PeriodView Period, string? Plan, IReadOnlyList<UsageLineView> Usage, Money Charge);
+/// <param name="Unbilled">What of it is on no invoice yet.</param>
+public sealed record UsageView(PeriodView Period, string? Plan, IReadOnlyList<UsageLineView> Usage, Money Charge, Money Unbilled);
 
 /// <summary>A stretch of time: <c>Start</c> inclusive, <c>End</c> exclusive.</summary>
 public sealed record PeriodView(Instant Start, Instant End);
@@ -239,6 +239,9 @@ public sealed record UsageLineView(
     string Feature, string Name, string Unit, decimal Quantity, decimal? Limit, decimal? Remaining, Instant? ResetsAt, CoverageView Covered,
     string? UnitPrice, Money? ListCost, Money Charge, IReadOnlyList<WindowView> Windows)
 {
+    /// <summary>What of the charge is on no invoice yet.</summary>
+    public required Money Unbilled { get; init; }
+
     /// <summary>Gauges: the greatest value in the period, which is what is billed.</summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public decimal? Peak { get; init; }
 }

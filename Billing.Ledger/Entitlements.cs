@@ -75,9 +75,6 @@ public sealed record Denial(
 /// <remarks>Order: organization open, subscription status (with grace), feature, rate window, allowance, tokens, overage, denial.</remarks>
 public static class Entitlements
 {
-    /// <summary>Per cent of a limit at which an entitlement warns.</summary>
-    private static readonly int[] WarnAt = [100, 95, 80];
-
     /// <param name="units">Smallest units asked for; null is one whole unit. Gauges: the increase; a decrease is always allowed.</param>
     /// <param name="at">The time that the use counts at; null is now. It lies in the running window.</param>
     /// <param name="enforce">False records past any limit; the coverage says so.</param>
@@ -133,12 +130,7 @@ public static class Entitlements
             counter, ("limit", limit), ("used", used), ("held", held.Allowance), ("window", Spelling.Of(given.Window)), ("from", bounds.Start), ("to", bounds.End),
             ("requested", ask.Units), ("covered", covered.Allowance));
         if (given.BurnsTokens) ExplainTokens(ask, covered, tokens);
-        if (covered.Overage > 0)
-        {
-            ask.Why?.Add("overage", covered.OverLimit ? "past_the_limit" : "allowed", ("units", covered.Overage), ("unit_price", covered.Price.UnitPrice),
-                ("tiers", covered.Price.Tiers is { } tiers ? string.Join(" + ", tiers.Select(t => FormattableString.Invariant($"{t.Units} × {t.UnitPrice}"))) : null));
-        }
-
+        ExplainOverage(ask, covered);
         var entitlement = blank with
         {
             Window = given.Window,
@@ -150,7 +142,7 @@ public static class Entitlements
             Tokens = tokens,
             Overage = counter?.Overage ?? 0,
             Rate = rate,
-            Warning = WarningOf(limit, used + held.Quantity),
+            Warning = Alerts.Reached(ask.Feature.WarnAt, limit, used + held.Quantity),
             Covered = covered,
         };
         if (rate is not null && ask.Enforce && ask.Units > rate.Remaining)
@@ -169,7 +161,7 @@ public static class Entitlements
         state.Overrides.IsEmpty || Overrides.Live(state, given.Feature.Id, now) is null ? Subscriptions.ProratedLimit(state, given, now) ?? given.Allowance : given.Allowance;
 
     /// <summary>Allowance first, then tokens, then overage, as far as the limit mode goes. All or nothing is the caller's rule.</summary>
-    private static Coverage Cover(Ask ask, PlanFeature given, long? limit, long taken, long tokens)
+    internal static Coverage Cover(Ask ask, PlanFeature given, long? limit, long taken, long tokens)
     {
         var allowance = limit is { } most ? Math.Min(ask.Units, Math.Max(0, most - taken)) : ask.Units;
         var rest = ask.Units - allowance;
@@ -220,7 +212,7 @@ public static class Entitlements
             Used = value,
             Remaining = limit is { } l ? Math.Max(0, l - value) : null,
             Overage = limit is { } m ? Math.Max(0, value - m) : 0,
-            Warning = WarningOf(limit, value),
+            Warning = Alerts.Reached(ask.Feature.WarnAt, limit, value),
             Covered = new Coverage(ask.Units - over, 0, 0, over, given.PricesOverage && over > 0 ? new OveragePrice(given.UnitPrice, null) : default, over > 0 && !allowed),
         };
         if (over > 0 && !allowed && ask.Enforce)
@@ -231,7 +223,7 @@ public static class Entitlements
         return entitlement;
     }
 
-    private static void ExplainTokens(Ask ask, Coverage covered, long balance)
+    internal static void ExplainTokens(Ask ask, Coverage covered, long balance)
     {
         if (ask.Why is null) return;
         ask.Why.Add("tokens", covered.ByTokens > 0 ? "burned" : "not_needed_or_none", ("balance", balance), ("units", covered.ByTokens), ("burned", covered.TokensBurned));
@@ -240,13 +232,11 @@ public static class Entitlements
                 ("grant", grant.Id), ("before", grant.Remaining), ("after", grant.Remaining - tokens), ("priority", grant.Priority), ("expires_at", grant.ExpiresAt));
     }
 
-    private static int WarningOf(long? limit, long taken)
+    internal static void ExplainOverage(Ask ask, Coverage covered)
     {
-        if (limit is not { } most) return 0;
-        foreach (var percent in WarnAt)
-            // In Int128, because a limit may be 10^15 and a hundredfold of it with decimals past Int64.
-            if (taken > 0 && (Int128)taken * 100 >= (Int128)most * percent) return percent;
-        return 0;
+        if (covered.Overage == 0) return;
+        ask.Why?.Add("overage", covered.OverLimit ? "past_the_limit" : "allowed", ("units", covered.Overage), ("unit_price", covered.Price.UnitPrice),
+            ("tiers", covered.Price.Tiers is { } tiers ? string.Join(" + ", tiers.Select(t => FormattableString.Invariant($"{t.Units} × {t.UnitPrice}"))) : null));
     }
 }
 

@@ -104,13 +104,21 @@ public sealed record UsageRecorded(
 
 /// <summary>A record is taken back, in the windows in which it counted. Numbers are what is taken from them: <c>Quantity = Allowance + ByTokens + Overage</c>.</summary>
 /// <param name="Record">The id of the voided usage record.</param>
-/// <param name="Shifted">Overage of other records in the same windows that the freed allowance covers now.</param>
+/// <param name="Shifted">Overage of other records that the freed allowance covers now: of each window at most what overage is left in it.</param>
 /// <param name="Priced">The priced overage taken back, by unit price, <paramref name="Shifted"/> included.</param>
 /// <param name="Returned">Tokens that go back to the grants they came from.</param>
 /// <param name="Gauge">Gauges: the value after it.</param>
+/// <param name="Windows">The windows it is taken from. Those that ended before this was recorded are closed ones.</param>
 public sealed record UsageVoided(
     string Record, string Feature, long Quantity, long Allowance, long ByTokens, long Overage, long Shifted, PricedUse[]? Priced, TokenReturn[]? Returned,
-    long? Gauge, CountedWindow[]? Windows, string? Reason, string? By) : LedgerEvent;
+    long? Gauge, CountedWindow[]? Windows, string? Reason, string? By) : LedgerEvent
+{
+    /// <summary>Gauges: the greatest value of the running billing period without the record.</summary>
+    public long? Peak { get; init; }
+
+    /// <summary>Gauges: when its peak is billed; null when it is not past what the plan includes.</summary>
+    public Instant? BilledAt { get; init; }
+}
 
 /// <summary>Windows that ended at one instant (its effective time) with something used in them. Their counters start again at zero.</summary>
 /// <param name="Plan">The plan that was in force as they ended.</param>
@@ -159,8 +167,10 @@ public sealed record TopUpRequested(string Package, long Tokens, long Amount, st
 /// <param name="Failure">Why the payment failed, as a code; null when it succeeded.</param>
 public sealed record TopUpEnded(string TopUp, string? Failure) : LedgerEvent;
 
-/// <summary>So many payments in a row failed that automatic top-up is off until it is configured again.</summary>
-public sealed record TopUpSwitchedOff(int Failures) : LedgerEvent;
+/// <summary>Automatic top-up is off until it is configured again.</summary>
+/// <param name="Failures">How many payments in a row failed.</param>
+/// <param name="Reason">payments_failed; package_not_sold, when the catalog has no price for it any more; price_above_limit, when it costs more than a month's limit.</param>
+public sealed record TopUpSwitchedOff(int Failures, string Reason) : LedgerEvent;
 
 // ---- what is billed
 
@@ -200,7 +210,7 @@ public sealed record SpendCapsSet(long? Organization, FeatureCap[]? Features, st
 /// <summary>Something reached a threshold. Raised once for each window and threshold.</summary>
 /// <param name="Percent">Usage thresholds: per cent of the limit.</param>
 /// <param name="Value">Smallest units used, or tokens left.</param>
-/// <param name="End">When the window, or the trial, ends.</param>
+/// <param name="End">When the window, the trial, or the month of a top-up's limit ends.</param>
 public sealed record AlertRaised(AlertKind Kind, string? Feature, int Percent, Window? Window, Instant? Start, Instant? End, long Value, long? Limit) : LedgerEvent;
 
 // ---- the parts
@@ -218,8 +228,13 @@ public sealed record CountedWindow(Window Window, Instant Start, Instant End)
 public sealed record WindowReset(
     string Feature, Window Window, Instant Start, long Used, long Allowance, long ByTokens, long Overage)
 {
+    public const long Unlimited = long.MaxValue;
+
     /// <summary>The window that the plan's allowance was counted in, or the billing period: kept for late usage and corrections.</summary>
     public bool Covers { get; init; }
+
+    /// <summary>The allowance as the window ended where it was another than the plan's (an override, a prorated one); null is as the plan says.</summary>
+    public long? Limit { get; init; }
 }
 
 /// <summary>Units of overage at one unit price (major units).</summary>
@@ -234,10 +249,10 @@ public sealed record TokenReturn(string Grant, long Remaining, long Expired, lon
 
 public enum HoldOutcome { Settled, Released, Expired }
 
-public enum AlertKind { Usage, TokensLow, TrialEnding }
+public enum AlertKind { Usage, TokensLow, TrialEnding, TopUpLimited }
 
 /// <param name="Threshold">A balance below this asks for a top-up.</param>
-/// <param name="MaxCount">The most in one calendar month of the organization's zone; <paramref name="MaxAmount"/> likewise, in minor units.</param>
+/// <param name="MaxCount">The most that are asked for in one calendar month of the organization's zone; <paramref name="MaxAmount"/> likewise, in minor units.</param>
 /// <param name="CoolOffMinutes">The least time between two requests.</param>
 public sealed record TopUpTerms(string Package, long Threshold, int MaxCount, long MaxAmount, int CoolOffMinutes);
 

@@ -125,7 +125,15 @@ public static class Rejections
 
     public static Rejection BeforeOpening(Instant opened) => new(RejectionKind.BeforeOpening, $"The organization was opened at {opened}; there is no use before that.", "timestamp");
 
-    public static Rejection WindowClosed(Instant start) => new(RejectionKind.WindowClosed, $"The timestamp lies in a window that is closed. The running one began at {start}.", "timestamp");
+    public static Rejection WindowClosed(Instant horizon) => new(RejectionKind.WindowClosed,
+        $"The timestamp lies in a window that is closed for good. Use is taken from {horizon} on: late use at most {PastWindows.MaxLateDays} days old.", "timestamp");
+
+    public static Rejection GaugeWindowClosed(Instant start) => new(RejectionKind.WindowClosed,
+        $"The timestamp lies in a billing period that is closed, and a gauge stands where it stands now. The running one began at {start}; say the value with PUT …/gauges/….", "timestamp");
+
+    public static Rejection UsageRecordUnknown(string id) => new(RejectionKind.UsageRecordUnknown, $"There is no usage record '{id}'.");
+
+    public static Rejection UsageAlreadyVoided(string id) => new(RejectionKind.UsageAlreadyVoided, $"The usage record '{id}' was taken back already. A record that took its place has an id of its own.");
 
     public static Rejection ExpiryInPast() => new(RejectionKind.ExpiryInPast, "Tokens cannot expire before they are granted.", "expires_at");
 
@@ -134,7 +142,8 @@ public static class Rejections
     public static Rejection InvoiceState(InvoiceHead invoice, string right) => new(RejectionKind.InvoiceStateConflict,
         $"The invoice {invoice.Number ?? invoice.Id} is {Spelling.Of(invoice.Status)}. {right}");
 
-    public static Rejection NothingToInvoice() => new(RejectionKind.NothingToInvoice, "There is nothing to invoice: no line is pending, and no overage is without one.");
+    public static Rejection NothingToInvoice(string? currency) => new(RejectionKind.NothingToInvoice,
+        $"There is nothing to invoice{(currency is null ? "" : $" in '{currency}'")}: no line is pending, and no overage is without one.");
 
     public static Rejection CurrencyUnknown(string currency) => new(RejectionKind.PriceUnknown, $"The catalog sells nothing in '{currency}'.", "currency");
 
@@ -145,6 +154,11 @@ public static class Rejections
     public static Rejection TooManyLines(int most) => new(RejectionKind.TooMany, $"{most} lines wait for the next invoice already. Make an invoice of them first.");
 
     public static Rejection DiscountEnded() => new(RejectionKind.ExpiryInPast, "A discount cannot end before it begins.", "discount.until");
+
+    public static Rejection PackagePriceUnknown(string package, string currency) => new(RejectionKind.PriceUnknown,
+        $"The token package '{package}' has no price in {currency}. Choose one that has.", "token_package");
+
+    public static Rejection TopUpUnknown(string id) => new(RejectionKind.TopUpUnknown, $"There is no top-up '{id}' that waits for an answer.");
 
     public static Rejection InviteOnly(string plan) => new(RejectionKind.InviteOnly, $"The plan '{plan}' is by invitation only.", "plan");
 

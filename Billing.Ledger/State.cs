@@ -159,19 +159,36 @@ public sealed record FeatureUse(string Feature, ImmutableArray<Counter> Counters
 /// <summary>What was used in one running window, in smallest units: <c>Used = Allowance + ByTokens + Overage</c>.</summary>
 /// <param name="Priced">The overage by unit price (major units); overage at no charge is not in it. Billing period only.</param>
 /// <param name="FirstVersion">The first event that counts in it; <paramref name="LastVersion"/> the last.</param>
-/// <param name="Warned">The highest threshold, in per cent, that an alert was raised for in this window.</param>
 public sealed record Counter(
     Window Window, Instant Start, Instant End, long Used, long Allowance, long ByTokens, long Overage,
-    ImmutableArray<PricedUse> Priced, long FirstVersion, long LastVersion, int Warned = 0);
+    ImmutableArray<PricedUse> Priced, long FirstVersion, long LastVersion);
 
 /// <summary>A closed window, as late usage and corrections left it.</summary>
 /// <param name="Plan">The plan in force as it ended.</param>
-public sealed record PastWindow(Window Window, Instant Start, Instant End, long Used, long Allowance, long ByTokens, long Overage, string? Plan, int CatalogVersion);
+public sealed record PastWindow(Window Window, Instant Start, Instant End, long Used, long Allowance, long ByTokens, long Overage, string? Plan, int CatalogVersion)
+{
+    /// <summary>As <see cref="WindowReset.Limit"/>.</summary>
+    public long? Limit { get; init; }
+
+    /// <summary>As a counter's.</summary>
+    public ImmutableArray<PricedUse> Priced { get; init; } = [];
+
+    /// <summary>The events that counted in it while it ran; 0 when none did.</summary>
+    public long FirstVersion { get; init; }
+
+    public long LastVersion { get; init; }
+
+    /// <summary>No window of its own: the anchor moved, and what was used in this stretch counts in the window that begins at its end.</summary>
+    public bool Carried { get; init; }
+
+    public Bounds Bounds => new(Start, End);
+
+    public CountedWindow Counted => new(Window, Start, End);
+}
 
 /// <param name="Peak">The greatest value in the billing period (a month of it, where it is longer) that ends at <paramref name="PeakUntil"/>.</param>
 /// <param name="Billed">It stands past what the plan includes, or did since it was last billed, and is billed for its peak at <paramref name="PeakUntil"/>.</param>
-/// <param name="Warned">As a counter's.</param>
-public sealed record Gauge(long Value, long Peak, Instant PeakUntil, long LastVersion, bool Billed = false, int Warned = 0)
+public sealed record Gauge(long Value, long Peak, Instant PeakUntil, long LastVersion, bool Billed = false)
 {
     /// <summary>The peak of the running billing period: when one has turned, it began with what the gauge stood at.</summary>
     public long PeakAt(Instant now) => now < PeakUntil ? Peak : Value;
@@ -237,13 +254,36 @@ public sealed record InvoiceHead(
 
 /// <summary>What was warned of, and automatic top-up.</summary>
 /// <param name="TokensLow">The balance fell below the catalog's threshold, and no tokens came since.</param>
-/// <param name="TrialWarned">The subscription whose trial's end was warned of.</param>
-public sealed record AlertSlice(bool TokensLow, string? TrialWarned, TopUpState? TopUp)
+/// <param name="TrialWarned">The trial's end that was warned of.</param>
+/// <param name="Warned">The last threshold that an alert was raised for, one for each feature.</param>
+public sealed record AlertSlice(bool TokensLow, Instant? TrialWarned, ImmutableArray<UsageWarning> Warned, TopUpState? TopUp)
 {
-    public static readonly AlertSlice None = new(false, null, null);
+    public static readonly AlertSlice None = new(false, null, [], null);
 }
 
-/// <param name="Pending">The request that has no answer yet: <c>tu_</c> and the version of its event.</param>
-/// <param name="Month">The start of the calendar month that <paramref name="Count"/> and <paramref name="Amount"/> are of.</param>
+/// <param name="Window">Null for a gauge, which is warned of once in a billing period.</param>
+/// <param name="End">When that window ends.</param>
+/// <param name="Limit">The limit that <paramref name="Percent"/> is of. Another limit has thresholds of its own.</param>
+/// <param name="Version">Of the alert's event.</param>
+public sealed record UsageWarning(string Feature, Window? Window, Instant End, long Limit, int Percent, long Version)
+{
+    /// <summary>Whether it was raised for this limit in this window. A window that was moved is known by its counter, which goes along.</summary>
+    internal bool IsOf(Window? window, long limit, Instant end, Counter? counter) =>
+        Window == window && Limit == limit && (End == end || Version > counter?.FirstVersion);
+}
+
+/// <summary>Automatic top-up, and what was asked for.</summary>
+/// <param name="Pending">The request that has no answer yet: there is never more than one.</param>
+/// <param name="LastAt">When the last one was asked for.</param>
+/// <param name="Count">How many were asked for in the calendar month of <paramref name="LastAt"/>; <paramref name="Amount"/> likewise, in minor units.</param>
 /// <param name="Failures">In a row.</param>
-public sealed record TopUpState(TopUpTerms? Terms, string? Pending, Instant? LastAt, Instant? Month, int Count, long Amount, int Failures);
+/// <param name="SwitchedOff">Why it switched itself off; null while it is on.</param>
+/// <param name="LimitedUntil">The end of the month whose limit keeps the next one from being asked for.</param>
+public sealed record TopUpState(
+    TopUpTerms? Terms, PendingTopUp? Pending, Instant? LastAt, int Count, long Amount, int Failures, string? SwitchedOff, Instant? LimitedUntil)
+{
+    public static readonly TopUpState None = new(null, null, null, 0, 0, 0, null, null);
+}
+
+/// <param name="Id"><c>tu_</c> and the version of its event.</param>
+public sealed record PendingTopUp(string Id, string Package, long Tokens, long Amount, string Currency, Instant RequestedAt);

@@ -231,9 +231,8 @@ public static class Subscriptions
         var period = Array.Exists(moved, m => m.Window == Window.Period);
         return state with
         {
-            Usage = [.. state.Usage.Select(use => use with
+            Usage = [.. PastWindows.Carry(state.Usage, moved).Select(use => use with
             {
-                Counters = [.. use.Counters.Select(c => Array.Find(moved, m => m.Window == c.Window) is { } to ? c with { Start = to.Start, End = to.End } : c)],
                 Gauge = period && at < use.Gauge?.PeakUntil ? use.Gauge with { PeakUntil = billedEnd } : use.Gauge,
             })],
         };

@@ -113,10 +113,19 @@ public sealed class CustomerDirectory(Database database)
 /// <summary>Values that the service makes for itself once, such as keys to sign with.</summary>
 public sealed class SecretStore(Database database)
 {
+    /// <summary>The private key (PKCS #8, P-256) that heads are signed with.</summary>
+    public const string HeadKey = "head-key";
+
     /// <summary>32 random bytes under this name: made at first use, the same ever after.</summary>
-    public Task<byte[]> Get(string name) => database.Write(c =>
+    public Task<byte[]> Get(string name) => Get(name, () => RandomNumberGenerator.GetBytes(32));
+
+    /// <summary>What <paramref name="make"/> made at first use, the same ever after.</summary>
+    public Task<byte[]> Get(string name, Func<byte[]> make) => database.Write(c =>
     {
-        c.Execute("INSERT INTO settings (name, value) VALUES (@name, @value) ON CONFLICT (name) DO NOTHING", new { name, value = RandomNumberGenerator.GetBytes(32) });
+        c.Execute("INSERT INTO settings (name, value) VALUES (@name, @value) ON CONFLICT (name) DO NOTHING", new { name, value = make() });
         return c.QuerySingle<byte[]>("SELECT value FROM settings WHERE name = @name", new { name });
     });
+
+    /// <summary>What is there under this name, or null.</summary>
+    public Task<byte[]?> Find(string name) => database.Read(c => c.QuerySingleOrDefault<byte[]>("SELECT value FROM settings WHERE name = @name", new { name }));
 }

@@ -5,40 +5,109 @@ namespace Billing.Grains.Journal;
 /// <summary>What verifying a stream came to.</summary>
 /// <param name="Events">How many events fit.</param>
 /// <param name="Head">The hash of the last of them.</param>
-/// <param name="FirstBadVersion">The first event that does not fit; null when all do.</param>
+/// <param name="FirstBadVersion">The first event that does not fit, or the one that the head should be of; null when all is well. 0 where an export does not even begin.</param>
 /// <param name="Problem">What is wrong; null when nothing is.</param>
-public sealed record ChainReport(long Events, byte[] Head, long? FirstBadVersion, string? Problem);
+public sealed record ChainReport(string Organization, long Events, byte[] Head, long? FirstBadVersion, string? Problem);
 
-/// <summary>Recomputes a stream's chain: every hash, no gap, no tail cut off, and books that close after every event.</summary>
+/// <summary>
+/// Recomputes a stream from its first event to its head: no gap, every hash, books that close after every event, no
+/// tail cut off, and a replay that gives the same as what is kept of it. It needs the events alone, wherever they are kept.
+/// </summary>
 public static class ChainVerifier
 {
-    private const int PageSize = 1_000;
+    /// <summary>So many events between two reports of progress.</summary>
+    private const int ProgressEvery = 1_000;
 
-    public static async Task<ChainReport> Verify(IJournal journal, string organization, EventCodec? codec = null)
+    /// <summary>As it stands in the journal, which may go on writing meanwhile.</summary>
+    /// <param name="kept">A head that somebody kept: it must lie on the stream.</param>
+    /// <param name="progress">Told now and then how many events fit so far.</param>
+    public static async Task<ChainReport> Verify(
+        IJournal journal, string organization, EventCodec? codec = null, StreamHead? kept = null, Action<long>? progress = null, CancellationToken stop = default)
     {
-        codec ??= EventCodec.Default;
-        // Read first: events that are appended meanwhile do not look like a cut-off tail then.
-        var head = await journal.ReadHead(organization) ?? new StreamHead(0, HashChain.Start);
-        var (version, hash, state) = (0L, HashChain.Start, State.Empty(organization));
-        while (version < head.Version)
+        var stream = await LedgerStream.Of(journal, organization, stop);
+        var (report, state) = await Walk(stream, codec ?? EventCodec.Default, kept, progress);
+        if (report.Problem is not null) return report;
+
+        // Beside the events the journal keeps when the organization is next due; a wrong time would be slept through.
+        if (stream.Head().DueAt != state.DueAt)
+            return report with { FirstBadVersion = report.Events, Problem = $"Something is due at {Text(stream.Head().DueAt)} by the head's row; by the events it is {Text(state.DueAt)}." };
+        // What was appended meanwhile is in the head by now; what is not in it was slipped in.
+        try
         {
-            var page = await journal.ReadStream(organization, version + 1, (int)Math.Min(PageSize, head.Version - version));
-            if (page.Count == 0) return Bad(version + 1, $"The stream ends at version {version}; its head is at {head.Version}.");
-            foreach (var e in page)
+            if (await journal.ReadStream(organization, report.Events + 1, 1) is [var next] && (await journal.ReadHead(organization) ?? StreamHead.None) is var end && next.Version > end.Version)
+                return report with { FirstBadVersion = next.Version, Problem = $"Version {next.Version} is stored; its head is at {end.Version}." };
+        }
+        catch (DamagedEventException damaged)
+        {
+            return report with { FirstBadVersion = damaged.Version ?? report.Events + 1, Problem = damaged.Message };
+        }
+        return report;
+
+        static string Text(NodaTime.Instant? at) => at is { } time ? $"{time:uuuu'-'MM'-'dd'T'HH':'mm':'ss;FFFFFF'Z'}" : "never";
+    }
+
+    /// <summary>From any source, such as an export.</summary>
+    public static async Task<ChainReport> Verify(LedgerStream stream, EventCodec? codec = null, StreamHead? kept = null, Action<long>? progress = null) =>
+        (await Walk(stream, codec ?? EventCodec.Default, kept, progress)).Report;
+
+    private static async Task<(ChainReport Report, State State)> Walk(LedgerStream stream, EventCodec codec, StreamHead? kept, Action<long>? progress)
+    {
+        var (version, hash) = (0L, HashChain.Start);
+        var (state, again) = (State.Empty(stream.Organization), State.Empty(stream.Organization));
+        try
+        {
+            await foreach (var e in stream.Events)
             {
-                if (e.Version != version + 1) return Bad(version + 1, $"Version {version + 1} is missing: {e.Version} follows {version}.");
-                if (!e.ComputeHash(hash).AsSpan().SequenceEqual(e.Hash)) return Bad(e.Version, $"The hash of version {e.Version} does not follow from what is stored.");
-                state = state.Evolve(codec.Decode(e));
-                if (Invariants.Broken(state) is { } broken) return Bad(e.Version, $"The books do not close after version {e.Version}: {broken}");
+                if (Misfit(e) is { } problem) return Bad(version + 1, problem);
                 (version, hash) = (e.Version, e.Hash);
+                if (version == kept?.Version && !kept.Hash.AsSpan().SequenceEqual(hash))
+                    return Bad(version, $"Version {version} is not the one of the head that was kept: what was recorded up to there was rewritten.");
+                if (version % ProgressEvery == 0) progress?.Invoke(version);
             }
         }
-        if (!head.Hash.AsSpan().SequenceEqual(hash)) return Bad(version, $"The head's hash is not that of version {version}.");
-        // What was appended meanwhile is in the head by now; what is not in it was slipped in.
-        if (await journal.ReadStream(organization, version + 1, 1) is [var next] && ((await journal.ReadHead(organization))?.Version ?? 0) is var end && next.Version > end)
-            return Bad(next.Version, $"Version {next.Version} is stored; its head is at {end}.");
-        return new ChainReport(version, hash, null, null);
+        catch (DamagedEventException damaged)
+        {
+            return Bad(damaged.Version ?? version + 1, damaged.Message);
+        }
+        try
+        {
+            var head = stream.Head();
+            if (head.Version > version) return Bad(version + 1, $"The stream ends at version {version}; its head is at {head.Version}.");
+            if (head.Version < version) return Bad(head.Version + 1, $"Version {head.Version + 1} is there; the head is at {head.Version}.");
+            if (!head.Hash.AsSpan().SequenceEqual(hash)) return Bad(version, $"The head's hash is not that of version {version}.");
+        }
+        catch (DamagedEventException damaged)
+        {
+            return Bad(damaged.Version ?? version, damaged.Message);
+        }
+        if (kept?.Version > version) return Bad(version + 1, $"The head that was kept is of version {kept.Version}; the stream ends at {version}: its tail was cut off.");
+        // Whatever else holds a state of this version is compared in the same way.
+        if (StateComparison.Difference(state, again) is { } differs) return Bad(version, $"Replaying the events twice does not give the same: {differs}.");
+        progress?.Invoke(version);
+        return (new ChainReport(stream.Organization, version, hash, null, null), state);
 
-        ChainReport Bad(long at, string problem) => new(version, hash, at, problem);
+        (ChainReport, State) Bad(long at, string problem) => (new ChainReport(stream.Organization, version, hash, at, problem), state);
+
+        string? Misfit(StoredEvent e)
+        {
+            var next = version + 1;
+            if (e.Version != next) return e.Version > next ? $"Version {next} is missing: {e.Version} follows {version}." : $"Version {next} is missing: {e.Version} comes behind {version}.";
+            if (e.Organization != stream.Organization) return $"Version {next} is of another organization, '{e.Organization}'.";
+            // Length 0 stands in the hash for what is absent: it must be absent, and not empty.
+            if (e.CommandId is "" || e.ContentHash is [] || e.CommandId is null != e.ContentHash is null) return $"Version {next} has a command id without a content hash, or the other way round, or an empty one.";
+            if (!e.ComputeHash(hash).AsSpan().SequenceEqual(e.Hash)) return $"The hash of version {next} does not follow from what is stored.";
+            try
+            {
+                var decoded = codec.Decode(e);
+                state = state.Evolve(decoded);
+                again = again.Evolve(decoded);
+                return Invariants.Broken(state) is { } broken ? $"The books do not close after version {next}: {broken}" : null;
+            }
+            catch (Exception unreadable)
+            {
+                // Whatever a body that is none does to its reader, it is this event that does it.
+                return unreadable is UnknownEventException ? unreadable.Message : $"Version {next} ({e.Type}) cannot be read: {unreadable.Message}";
+            }
+        }
     }
 }

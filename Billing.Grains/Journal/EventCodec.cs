@@ -20,7 +20,7 @@ public sealed record EventType(
 /// <summary>Between ledger events and their stored form.</summary>
 public sealed class EventCodec
 {
-    private static readonly EventJson Json = new(new JsonSerializerOptions(EventJson.Default.Options) { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping });
+    internal static readonly EventJson Json = new(new JsonSerializerOptions(EventJson.Default.Options) { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping });
 
     /// <summary>THE TABLE: every event's stored name and schema version. A golden file for each stays in Billing.Tests/Journal/golden.</summary>
     public static readonly IReadOnlyList<EventType> Table =
@@ -82,6 +82,7 @@ public sealed class EventCodec
     public LedgerEvent Decode(StoredEvent stored)
     {
         if (!byName.TryGetValue(stored.Type, out var type) || stored.Schema > type.Schema) throw new UnknownEventException(stored);
+        if (type.Type == typeof(UsageRecorded) && type.Reads(stored.Schema) && UsageReader.Read(stored) is { } usage) return usage;
         var decoded = type.Reads(stored.Schema)
             ? JsonSerializer.Deserialize(stored.Body, type.Json)
             : Upcast(stored, type).Deserialize(type.Json);
@@ -146,4 +147,5 @@ public sealed class UnknownEventException(StoredEvent stored) : Exception(
 [JsonSerializable(typeof(BillingTermsSet))]
 [JsonSerializable(typeof(SpendCapsSet))]
 [JsonSerializable(typeof(AlertRaised))]
+[JsonSerializable(typeof(NodaTime.Instant))]
 internal sealed partial class EventJson : JsonSerializerContext;

@@ -22,15 +22,18 @@ public interface IJournal
     ValueTask<IReadOnlyList<AppendOutcome>> AppendGroup(IReadOnlyList<StreamAppend> group);
 
     /// <summary>The events of one stream from a version on, in order, at most <paramref name="limit"/> of them.</summary>
+    /// <exception cref="DamagedEventException">What is stored cannot be what was written; nothing is repaired or rounded in reading.</exception>
     ValueTask<IReadOnlyList<StoredEvent>> ReadStream(string organization, long fromVersion, int limit);
 
     /// <summary>The events of all streams after a position, in order, at most <paramref name="limit"/> of them.</summary>
+    /// <exception cref="DamagedEventException">As with <see cref="ReadStream"/>.</exception>
     ValueTask<IReadOnlyList<StoredEvent>> ReadAll(long afterPosition, int limit);
 
     /// <summary>What was recorded under these command ids. Ids that are not there are not in the answer.</summary>
     ValueTask<IReadOnlyDictionary<string, RecordedCommand>> FindCommands(string organization, IReadOnlyCollection<string> commandIds);
 
-    /// <summary>The last version and hash of a stream, or null when there is none.</summary>
+    /// <summary>The last version and hash of a stream, and when it is next due; null when there is none.</summary>
+    /// <exception cref="DamagedEventException">As with <see cref="ReadStream"/>.</exception>
     ValueTask<StreamHead?> ReadHead(string organization);
 
     /// <summary>Organizations with a quota reset or a token expiry due by now, those longest due first.</summary>
@@ -79,7 +82,14 @@ public sealed record StoredEvent(
 }
 
 /// <summary>The end of a stream: what a cut-off tail is found against.</summary>
-public sealed record StreamHead(long Version, byte[] Hash);
+public sealed record StreamHead(long Version, byte[] Hash)
+{
+    /// <summary>Of a stream without events.</summary>
+    public static readonly StreamHead None = new(0, HashChain.Start);
+
+    /// <summary>When the organization next has something due, as its last append said; null when never. Only a journal keeps it.</summary>
+    public Instant? DueAt { get; init; }
+}
 
 /// <summary>Times are stored as whole microseconds since 1970.</summary>
 public static class Micros
@@ -94,8 +104,11 @@ public static class Micros
         return ticks >= 0 ? ticks / 10 : (ticks - 9) / 10;
     }
 
-    /// <summary>The time. A number that no time has (a damaged row) is read as the nearest one: its event's hash tells.</summary>
+    /// <summary>The time. A number that no time has is read as the nearest one: see <see cref="IsTime"/>.</summary>
     public static Instant ToInstant(long micros) => Instant.FromUnixTimeTicks(Math.Clamp(micros, First, Last) * 10);
+
+    /// <summary>Whether there is such a time.</summary>
+    public static bool IsTime(long micros) => micros >= First && micros <= Last;
 
     /// <summary>The same time without what would be lost in storage.</summary>
     public static Instant Truncate(Instant at) => ToInstant(Of(at));

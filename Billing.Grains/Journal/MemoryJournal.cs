@@ -52,7 +52,7 @@ public sealed class MemoryJournal : IJournal
     {
         lock (gate)
         {
-            return new(streams.TryGetValue(organization, out var stream) ? new StreamHead(stream.Events.Count, stream.Events[^1].Hash) : null);
+            return new(streams.TryGetValue(organization, out var stream) ? new StreamHead(stream.Events.Count, stream.Events[^1].Hash) { DueAt = stream.DueAt } : null);
         }
     }
 

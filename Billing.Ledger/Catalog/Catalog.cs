@@ -111,7 +111,15 @@ public sealed record PriceTier(long? UpTo, decimal UnitPrice);
 /// <summary>At most this many smallest units of use in one window, whatever covers them.</summary>
 public sealed record RateLimit(long Limit, Window Window);
 
-public sealed record TokenPackage(string Id, string Name, long Tokens, ImmutableArray<Money> Prices, string? PriceId);
+public sealed record TokenPackage(string Id, string Name, long Tokens, ImmutableArray<Money> Prices, string? PriceId)
+{
+    public Money? Price(string currency)
+    {
+        foreach (var price in Prices)
+            if (price.Currency == currency) return price;
+        return null;
+    }
+}
 
 /// <summary>
 /// Every version of the catalog that was ever sold from, because a subscription keeps the version that it was sold.

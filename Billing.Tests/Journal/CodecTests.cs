@@ -64,7 +64,7 @@ public sealed class CodecTests
         new TopUpConfigured(new TopUpTerms("starter", 1_000, 3, 5_000, 60), "key_1"),
         new TopUpRequested("starter", 100_000, 500, "usd"),
         new TopUpEnded("tu_9", "card_declined"),
-        new TopUpSwitchedOff(3),
+        new TopUpSwitchedOff(3, "payments_failed"),
         new LinesAdded([Line], "Period end") { By = "key_1" },
         new InvoiceCreated([Line], "usd", 125, 10, 9, new TaxTerms("Sales tax", 7.25m, true), new DiscountTerms(8.5m, 10, At + Duration.FromDays(99)) { Currency = "usd" }, 124, 4, 120,
             At - Duration.FromDays(30), At, "ls_3", true),

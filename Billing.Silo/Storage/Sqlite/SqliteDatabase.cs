@@ -42,6 +42,39 @@ public sealed class SqliteDatabase : Database, IAsyncDisposable
         return database;
     }
 
+    /// <summary>
+    /// Opens a file to read it and nothing else: it is not migrated, and a service may go on writing it. (SQLite may leave
+    /// an empty log beside it, as for every reader.)
+    /// </summary>
+    /// <exception cref="InvalidDataException">The file is no journal, or was written by a newer version of the service.</exception>
+    public static SqliteDatabase OpenReadOnly(string path)
+    {
+        try
+        {
+            return Open(path);
+        }
+        catch (SqliteException e) when (e.SqliteErrorCode is raw.SQLITE_CANTOPEN or raw.SQLITE_READONLY && File.Exists(path) && !File.Exists($"{path}-wal"))
+        {
+            // In a folder that cannot be written not even an empty log can be had. Nobody writes there, so none is needed.
+            return Open($"{new Uri(Path.GetFullPath(path)).AbsoluteUri}?immutable=1");
+        }
+
+        SqliteDatabase Open(string source)
+        {
+            var database = new SqliteDatabase(new SqliteConnectionStringBuilder { DataSource = source, Mode = SqliteOpenMode.ReadOnly, Pooling = false }.ToString());
+            try
+            {
+                database.CheckSchema(path);
+                return database;
+            }
+            catch
+            {
+                database.writer.Dispose();
+                throw;
+            }
+        }
+    }
+
     public override Task<T> Read<T>(Func<DbConnection, T> read)
     {
         var connection = readers.TryTake(out var idle) ? idle : OpenConnection();
@@ -104,11 +137,19 @@ public sealed class SqliteDatabase : Database, IAsyncDisposable
     internal SqliteConnection OpenConnection()
     {
         var connection = new SqliteConnection(connectionString);
-        connection.Open();
-        // FULL: a commit is on the disk before it is answered. A reader of another process may hold a lock for a moment.
-        // No commit checkpoints: the checkpointer does.
-        connection.Execute("PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -16384;");
-        return connection;
+        try
+        {
+            connection.Open();
+            // FULL: a commit is on the disk before it is answered. A reader of another process may hold a lock for a moment.
+            // No commit checkpoints: the checkpointer does.
+            connection.Execute("PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -16384;");
+            return connection;
+        }
+        catch
+        {
+            connection.Dispose();
+            throw;
+        }
     }
 
     public async ValueTask DisposeAsync()
@@ -139,6 +180,20 @@ public sealed class SqliteDatabase : Database, IAsyncDisposable
         }
     }
 
+    private void CheckSchema(string path)
+    {
+        if (writer.ExecuteScalar<int>("SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'schema_version'") == 0)
+            throw new InvalidDataException($"'{path}' is a SQLite database, and no journal of this service.");
+        RefuseNewer(path, writer.ExecuteScalar<int>("SELECT coalesce(max(version), 0) FROM schema_version"), Scripts().Keys.Max());
+    }
+
+    private static void RefuseNewer(string path, int current, int latest)
+    {
+        if (current > latest)
+            throw new InvalidDataException(
+                $"'{path}' has schema {current}; this build knows schemas up to {latest}. It was written by a newer version of the service: run that one.");
+    }
+
     private void Migrate(string path)
     {
         var scripts = Scripts();
@@ -147,9 +202,7 @@ public sealed class SqliteDatabase : Database, IAsyncDisposable
         {
             writer.Execute("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER PRIMARY KEY, applied_at TEXT NOT NULL)");
             var current = writer.ExecuteScalar<int>("SELECT coalesce(max(version), 0) FROM schema_version");
-            if (current > latest)
-                throw new InvalidDataException(
-                    $"'{path}' has schema {current}; this build knows schemas up to {latest}. It was written by a newer version of the service: run that one.");
+            RefuseNewer(path, current, latest);
             foreach (var (version, sql) in scripts.Where(s => s.Key > current))
             {
                 writer.Execute(sql);

@@ -9,19 +9,16 @@ namespace Billing.Silo.Storage.Sqlite;
 /// <summary>The journal in a SQLite file. A group is one transaction, so one wait for the disk.</summary>
 public sealed class SqliteJournal(SqliteDatabase database) : IJournal
 {
-    private const string Columns = "position, organization, version, type, schema, effective_at, recorded_at, command_id, content_hash, body, hash";
-
     // First without savepoints, which cost a copy of every page that they touch. A command id that is there already is
     // rare: then the whole group is taken back and written again with one savepoint for each stream.
     public ValueTask<IReadOnlyList<AppendOutcome>> AppendGroup(IReadOnlyList<StreamAppend> group) =>
         new(database.WithWriter(prepared => Write(prepared, group, withSavepoints: false) ?? Write(prepared, group, withSavepoints: true)!));
 
-    public async ValueTask<IReadOnlyList<StoredEvent>> ReadStream(string organization, long fromVersion, int limit) => await database.Read(connection =>
-        ReadEvents((SqliteConnection)connection, $"SELECT {Columns} FROM events WHERE organization = $a AND version >= $b ORDER BY version LIMIT $limit",
-            organization, fromVersion, limit));
+    public async ValueTask<IReadOnlyList<StoredEvent>> ReadStream(string organization, long fromVersion, int limit) =>
+        await database.Read(connection => StrictReader.ReadStream((SqliteConnection)connection, organization, fromVersion, limit));
 
-    public async ValueTask<IReadOnlyList<StoredEvent>> ReadAll(long afterPosition, int limit) => await database.Read(connection =>
-        ReadEvents((SqliteConnection)connection, $"SELECT {Columns} FROM events WHERE position > $a ORDER BY position LIMIT $limit", afterPosition, null, limit));
+    public async ValueTask<IReadOnlyList<StoredEvent>> ReadAll(long afterPosition, int limit) =>
+        await database.Read(connection => StrictReader.ReadAll((SqliteConnection)connection, afterPosition, limit));
 
     public async ValueTask<IReadOnlyDictionary<string, RecordedCommand>> FindCommands(string organization, IReadOnlyCollection<string> commandIds) =>
         await database.Read(connection =>
@@ -35,9 +32,8 @@ public sealed class SqliteJournal(SqliteDatabase database) : IJournal
             return (IReadOnlyDictionary<string, RecordedCommand>)found;
         });
 
-    public async ValueTask<StreamHead?> ReadHead(string organization) => await database.Read(connection =>
-        connection.Query<(long Version, byte[] Hash)>("SELECT version, hash FROM streams WHERE organization = @organization", new { organization })
-            .Select(h => new StreamHead(h.Version, h.Hash)).SingleOrDefault());
+    public async ValueTask<StreamHead?> ReadHead(string organization) =>
+        await database.Read(connection => StrictReader.ReadHead((SqliteConnection)connection, organization));
 
     public async ValueTask<IReadOnlyList<string>> FindDue(Instant now, int limit) => await database.Read(connection =>
         connection.Query<string>("SELECT organization FROM streams WHERE due_at <= @now ORDER BY due_at LIMIT @limit", new { now = Micros.Of(now), limit }).AsList());
@@ -45,23 +41,8 @@ public sealed class SqliteJournal(SqliteDatabase database) : IJournal
     public async ValueTask<IReadOnlyList<string>> ListOrganizations(string after, int limit) => await database.Read(connection =>
         connection.Query<string>("SELECT organization FROM streams WHERE organization > @after ORDER BY organization LIMIT @limit", new { after, limit }).AsList());
 
-    private static List<StoredEvent> ReadEvents(SqliteConnection connection, string sql, object a, object? b, int limit)
-    {
-        using var command = connection.CreateCommand();
-        command.CommandText = sql;
-        command.Parameters.AddWithValue("$a", a);
-        if (b is not null) command.Parameters.AddWithValue("$b", b);
-        command.Parameters.AddWithValue("$limit", limit);
-        using var reader = command.ExecuteReader();
-        var events = new List<StoredEvent>();
-        while (reader.Read())
-            // A number that is too large was never written by us: it is read as another, so that the event's hash tells.
-            events.Add(new StoredEvent(
-                reader.GetString(1), reader.GetInt64(2), reader.GetString(3), (int)Math.Clamp(reader.GetInt64(4), int.MinValue, int.MaxValue), Micros.ToInstant(reader.GetInt64(5)),
-                Micros.ToInstant(reader.GetInt64(6)), reader.IsDBNull(7) ? null : reader.GetString(7), reader.IsDBNull(8) ? null : (byte[])reader[8],
-                (byte[])reader[9], (byte[])reader[10], reader.GetInt64(0)));
-        return events;
-    }
+    /// <summary>What there is to verify, read as strictly as the events.</summary>
+    public Task<Inventory> TakeInventory() => database.Read(connection => Inventory.Take((SqliteConnection)connection));
 
     /// <returns>The outcomes, or null when a constraint failed and there was no savepoint to go back to: then nothing was written.</returns>
     private static AppendOutcome[]? Write(Statements prepared, IReadOnlyList<StreamAppend> group, bool withSavepoints)

@@ -1,0 +1,98 @@
+using System.CommandLine;
+
+namespace Billing.Cli;
+
+/// <summary>`billing ledger …`: exporting, verifying, signing. Nothing here writes into a journal.</summary>
+internal static class LedgerCommands
+{
+    private const string DefaultJournal = "data/ledger.db";
+
+    private static readonly Option<string> Journal = new("--journal")
+    {
+        Description = "The journal's SQLite file. It is only read, and the service may run meanwhile.", HelpName = "FILE", Recursive = true,
+        // As the service is told by its environment.
+        DefaultValueFactory = _ => Environment.GetEnvironmentVariable("Billing__Journal") is { Length: > 0 } path ? path : DefaultJournal,
+    };
+
+    private static readonly Option<string?> PublicKey = new("--public-key")
+    {
+        Description = "The public key (PEM) that must have signed the head; without it, the one that the head brings along.", HelpName = "FILE",
+    };
+
+    public static Command Group(Terminal terminal) => new("ledger", "The events of organizations, as they are stored.")
+    {
+        Journal, Export(terminal), Verify(terminal), Head(terminal), CheckHead(terminal),
+    };
+
+    private static Command Export(Terminal terminal)
+    {
+        var organization = new Argument<string?>("ORG") { Description = "The organization's id.", Arity = ArgumentArity.ZeroOrOne };
+        var all = new Option<bool>("--all") { Description = "Every organization, each into a file of its own." };
+        var to = new Option<string?>("--out")
+        {
+            Description = "The file to write; with --all, the directory. Without it, one organization goes to standard output.", HelpName = "PATH",
+        };
+        var command = new Command("export", "Write an organization's events, one JSON object a line: enough to verify them without the journal.") { organization, all, to };
+        command.SetAction((parsed, stop) => (parsed.GetValue(organization), parsed.GetValue(all), parsed.GetValue(to)) switch
+        {
+            ({ } id, false, var file) => Exporting.One(terminal, JournalOf(parsed), id, file, stop),
+            (null, true, { } folder) => Exporting.All(terminal, JournalOf(parsed), folder, stop),
+            (null, true, null) => throw new UsageException("Say with --out into which directory the organizations are to be written."),
+            _ => throw new UsageException("Name one organization, or say --all."),
+        });
+        return command;
+    }
+
+    private static Command Verify(Terminal terminal)
+    {
+        var targets = new Argument<string[]>("FILE|ORG")
+        {
+            Description = "Exports (- is standard input), or organizations of the journal. With --journal, a name is always an organization's.", Arity = ArgumentArity.ZeroOrMore,
+        };
+        var all = new Option<bool>("--all") { Description = "Every organization of the journal." };
+        var head = new Option<string?>("--head") { Description = "A signed head that was kept: it must lie on the stream.", HelpName = "FILE" };
+        var command = new Command("verify", "Recompute hashes, versions, books and head. Names the first bad event. Ends with 0 when all is well, with 1 on a finding.")
+        {
+            targets, all, head, PublicKey,
+        };
+        command.SetAction(async (parsed, stop) =>
+        {
+            var names = parsed.GetValue(targets) ?? [];
+            var file = parsed.GetValue(head);
+            if (parsed.GetValue(all) == names.Length > 0) throw new UsageException("Name exports or organizations, or say --all.");
+            if (file is not null && names.Length != 1) throw new UsageException("A head is of one organization: with --head, name one export or organization.");
+            if (file is null && parsed.GetValue(PublicKey) is not null) throw new UsageException("--public-key is for the signature of a head: name the head with --head.");
+            if (parsed.GetValue(all)) return await Verifying.All(terminal, JournalOf(parsed), stop);
+            var kept = file is null ? null : await KeptHead.Read(file, parsed.GetValue(PublicKey));
+            return await Verifying.Of(terminal, JournalOf(parsed), names, kept, stop);
+        });
+        return command;
+    }
+
+    private static Command Head(Terminal terminal)
+    {
+        var organization = new Argument<string>("ORG") { Description = "The organization's id." };
+        var key = new Option<string?>("--key") { Description = "A private key (PEM, on P-256) to sign with instead of the journal's own.", HelpName = "FILE" };
+        var command = new Command("head", "Sign the head of an organization's stream: whoever keeps it can check later that nothing before it was rewritten.") { organization, key };
+        command.SetAction((parsed, stop) => Signing.Head(terminal, JournalOf(parsed), parsed.GetRequiredValue(organization), parsed.GetValue(key), stop));
+        return command;
+    }
+
+    private static Command CheckHead(Terminal terminal)
+    {
+        var head = new Argument<string>("HEADFILE") { Description = "A signed head that was kept." };
+        var target = new Argument<string?>("FILE|ORG")
+        {
+            Description = "The export or organization that it must lie on. Without it, only the signature is checked.", Arity = ArgumentArity.ZeroOrOne,
+        };
+        var command = new Command("check-head", "Check a signed head, and with an export or organization that it lies on it: `verify --head`, the other way round.") { head, target, PublicKey };
+        command.SetAction(async (parsed, stop) =>
+        {
+            var kept = await KeptHead.Read(parsed.GetRequiredValue(head), parsed.GetValue(PublicKey));
+            return await Verifying.Of(terminal, JournalOf(parsed), parsed.GetValue(target) is { } name ? [name] : [], kept, stop);
+        });
+        return command;
+    }
+
+    private static JournalFile JournalOf(ParseResult parsed) => new(parsed.GetRequiredValue(Journal), parsed.GetResult(Journal) is { Implicit: false });
+}

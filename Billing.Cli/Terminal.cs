@@ -1,0 +1,36 @@
+using Spectre.Console;
+
+namespace Billing.Cli;
+
+/// <summary>Where a command reads and writes. Tests give it their own.</summary>
+/// <param name="Bytes">Where an export goes: byte for byte, whatever encoding the terminal has.</param>
+/// <param name="IsWatched">Somebody looks at <paramref name="Error"/>: progress is drawn there.</param>
+internal sealed record Terminal(Stream In, TextWriter Out, TextWriter Error, Stream Bytes, TimeProvider Time, bool IsWatched)
+{
+    public static Terminal Standard() => new(
+        Console.OpenStandardInput(), Console.Out, Console.Error, Console.OpenStandardOutput(), TimeProvider.System, !Console.IsErrorRedirected);
+
+    /// <summary>Does the work beneath a progress bar.</summary>
+    /// <param name="total">What the work counts up to; 0 where it is not known.</param>
+    /// <param name="work">Gets what to tell how far it is.</param>
+    public async Task<T> Progress<T>(string what, long total, Func<Action<long>, Task<T>> work)
+    {
+        if (!IsWatched) return await work(_ => { });
+        var console = AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(Error) });
+        return await console.Progress().AutoClear(true).Columns(new SpinnerColumn(), new TaskDescriptionColumn(), new ProgressBarColumn(), new PercentageColumn(), new RemainingTimeColumn())
+            .StartAsync(async context =>
+            {
+                var task = context.AddTask(Markup.Escape(what), maxValue: Math.Max(1, total));
+                task.IsIndeterminate = total == 0;
+                return await work(done => task.Value = done);
+            });
+    }
+
+    public void Print(Table table)
+    {
+        var console = AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(Out) });
+        // Nothing is cut where nobody's window says how wide it is.
+        if (!console.Profile.Out.IsTerminal) console.Profile.Width = 240;
+        console.Write(table);
+    }
+}

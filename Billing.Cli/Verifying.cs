@@ -1,0 +1,120 @@
+using System.Collections.Concurrent;
+using Billing.Grains.Journal;
+using Billing.Silo.Storage.Sqlite;
+using NodaTime.Text;
+using Spectre.Console;
+
+namespace Billing.Cli;
+
+/// <summary>`billing ledger verify` and `check-head`.</summary>
+internal static class Verifying
+{
+    /// <summary>Exports and organizations by name, with a head that one of them must have.</summary>
+    /// <param name="targets">None checks the head's signature alone.</param>
+    public static async Task<int> Of(Terminal terminal, JournalFile journal, string[] targets, KeptHead? kept, CancellationToken stop)
+    {
+        if (kept?.Problem is { } forged)
+        {
+            await terminal.Out.WriteLineAsync($"{kept.File}: {forged}");
+            return ExitCode.Finding;
+        }
+        if (kept is not null)
+            await terminal.Out.WriteLineAsync($"{kept.File}: version {kept.Head.Version} of {kept.Head.Organization}, signed well at {InstantPattern.ExtendedIso.Format(kept.Head.SignedAt)} by the key {kept.Head.KeyId}{(kept.IsTrusted ? "" : " that it brings along")}.");
+
+        var result = ExitCode.Good;
+        foreach (var target in targets)
+        {
+            var report = await Verify(terminal, journal, target, kept?.Head, stop);
+            if (report.Problem is not null) result = ExitCode.Finding;
+            var place = report.FirstBadVersion is > 0 and { } version ? $"version {version}: " : "";
+            await terminal.Out.WriteLineAsync(report.Problem is { } problem
+                ? $"{target}: BAD at {place}{problem}"
+                : $"{target}: good. {report.Events:N0} events of {report.Organization}, head {Convert.ToHexStringLower(report.Head)}{(kept is null ? "" : ", and the kept head lies on them")}.");
+        }
+        return result;
+    }
+
+    /// <summary>Everything that the journal holds.</summary>
+    public static async Task<int> All(Terminal terminal, JournalFile file, CancellationToken stop)
+    {
+        await using var database = file.Open();
+        var journal = new SqliteJournal(database);
+        var inventory = await journal.TakeInventory();
+        var bad = new ConcurrentBag<ChainReport>();
+        var (done, events) = (0, 0L);
+        await terminal.Progress("Verifying", inventory.Organizations.Count, async report =>
+        {
+            await Parallel.ForEachAsync(inventory.Organizations, stop, async (organization, cancel) =>
+            {
+                var found = await ChainVerifier.Verify(journal, organization, stop: cancel);
+                // A head that was there a moment ago and is of nothing now.
+                if (found is { Problem: null, Events: 0 }) found = found with { FirstBadVersion = 1, Problem = "It has a head, and nothing else." };
+                if (found.Problem is not null) bad.Add(found);
+                Interlocked.Add(ref events, found.Events);
+                report(Interlocked.Increment(ref done));
+            });
+            return 0;
+        });
+
+        if (bad.Count + inventory.Problems.Count > 0)
+        {
+            var table = new Table().AddColumns("Organization", "First bad version", "What is wrong");
+            foreach (var found in bad.OrderBy(b => b.Organization, StringComparer.Ordinal))
+                table.AddRow(Markup.Escape(found.Organization), $"{found.FirstBadVersion}", Markup.Escape(found.Problem!));
+            foreach (var problem in inventory.Problems) table.AddRow("", "", Markup.Escape(problem));
+            terminal.Print(table);
+        }
+        await terminal.Out.WriteLineAsync($"{inventory.Organizations.Count:N0} organizations, {events:N0} events: {(bad.Count + inventory.Problems.Count is var findings and > 0 ? $"{findings} findings" : "all good")}.");
+        return bad.IsEmpty && inventory.Problems.Count == 0 ? ExitCode.Good : ExitCode.Finding;
+    }
+
+    private static async Task<ChainReport> Verify(Terminal terminal, JournalFile journal, string target, SignedHead? kept, CancellationToken stop)
+    {
+        if (!journal.IsNamed && target == "-") return await VerifyExport(terminal, target, terminal.In, kept, stop);
+        if (!journal.IsNamed && File.Exists(target))
+        {
+            await using var export = File.OpenRead(target);
+            return await VerifyExport(terminal, target, export, kept, stop);
+        }
+        if (!journal.Exists) throw new UsageException($"There is no file '{target}', and no journal at '{journal.Path}' that could have an organization of that name. Say with --journal where it is.");
+        await using var database = journal.Open();
+        var sqlite = new SqliteJournal(database);
+        // What is signed to be there is missing, and not unknown.
+        if (kept?.Organization != target && !await JournalFile.Has(sqlite, target))
+            throw new UsageException($"There is {(journal.IsNamed ? "no" : $"neither a file '{target}' nor an")} organization '{target}' in '{journal.Path}'.");
+        if (OtherOrganization(target, kept) is { } other) return other;
+        var total = (await LedgerStream.Of(sqlite, target, stop)).Head;
+        return await terminal.Progress($"Verifying {target}", Count(total), report => ChainVerifier.Verify(sqlite, target, kept: kept?.Head, progress: report, stop: stop));
+    }
+
+    private static Task<ChainReport> VerifyExport(Terminal terminal, string name, Stream export, SignedHead? kept, CancellationToken stop) =>
+        terminal.Progress($"Verifying {name}", export.CanSeek ? export.Length : 0, async report =>
+        {
+            try
+            {
+                var stream = await LedgerExport.Read(export, stop);
+                return OtherOrganization(stream.Organization, kept)
+                    ?? await ChainVerifier.Verify(stream, kept: kept?.Head, progress: _ => report(export.CanSeek ? export.Position : 0));
+            }
+            catch (DamagedEventException damaged)
+            {
+                return new ChainReport(name, 0, [], damaged.Version, damaged.Message);
+            }
+        });
+
+    private static ChainReport? OtherOrganization(string organization, SignedHead? kept) => kept is null || kept.Organization == organization
+        ? null
+        : new ChainReport(organization, 0, [], 0, $"The head is of '{kept.Organization}', and this is '{organization}'.");
+
+    private static long Count(Func<StreamHead> head)
+    {
+        try
+        {
+            return head().Version;
+        }
+        catch (DamagedEventException)
+        {
+            return 0;
+        }
+    }
+}
