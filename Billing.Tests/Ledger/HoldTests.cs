@@ -8,7 +8,7 @@ public sealed class HoldTests
 {
     private const string Catalog = """
         {
-          "fallback_plan": "free",
+          "fallback_plan": "free", "warn_at": [],
           "features": {
             "jobs":    { "name": "jobs", "type": "metered", "meter": { "unit": "job", "window": "day" } },
             "calls":   { "name": "calls", "type": "metered", "meter": { "unit": "call" }, "mode": "tokens", "token_cost": 2 },
