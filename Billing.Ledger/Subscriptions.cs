@@ -93,8 +93,8 @@ public static class Subscriptions
         if (catalogs.Current.Plan(c.Plan) is not { } plan || !plan.IsFor(state.Organization)) return Rejections.PlanUnknown(c.Plan);
         if (c.Until <= now) return Rejections.UntilInPast();
         if (plan.InviteOnly && !state.Account.Invitations.Contains(plan.Id)) return Rejections.InviteOnly(plan.Id);
-        // Later than the access that it takes the place of, also where a clock stands still.
-        var setAt = now > state.Subscriptions.GaveAccessAt ? now : (state.Subscriptions.GaveAccessAt + Tick) ?? now;
+        // Later than the access of our own that it takes the place of, also where a clock stands still. Stripe's events have times of their own.
+        var setAt = state.Subscriptions.Own is { Kept: not null } && state.Subscriptions.GaveAccessAt is { } gave && now <= gave ? gave + Tick : now;
         return Change(state, catalogs, new SubscriptionChanged(new OperatorPlan(plan.Id, catalogs.Current.Version, setAt, c.Until), null, null, null, null, c.Reason)
         {
             Version = state.Version + 1, EffectiveAt = now, RecordedAt = now, Change = SubscriptionChange.PlanSet, By = c.By,

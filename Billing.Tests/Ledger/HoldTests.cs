@@ -52,7 +52,6 @@ public sealed class HoldTests
         Assert.Equal(spec.Now + Duration.FromMinutes(15), placed.ExpiresAt);
         var left = spec.Check("jobs");
         Assert.Equal((10L, 2L, 6L, 2L), (left.Limit, left.Used, left.Held, left.Remaining));
-        Assert.Equal(80, left.Warning);
 
         spec.Given(Use("jobs", 2));
         var denial = spec.When(Use("jobs")).ThenRejected(RejectionKind.QuotaExceeded).Denial!;
