@@ -34,16 +34,22 @@ public static class LedgerExport
     {
         var events = 0L;
         WriteHeader(to, stream.Organization);
-        await foreach (var e in stream.Events)
+        try
         {
-            WriteEvent(to, e);
-            // Whoever reads slowly is waited for; nothing piles up here.
-            if (to.UnflushedBytes >= BufferBytes && (await to.FlushAsync(stop)).IsCompleted) return events;
-            events++;
+            await foreach (var e in stream.Events)
+            {
+                WriteEvent(to, e);
+                events++;
+                // Whoever reads slowly is waited for; nothing piles up here.
+                if (to.UnflushedBytes >= BufferBytes && (await to.FlushAsync(stop)).IsCompleted) return events;
+            }
+            WriteHead(to, stream.Head());
+            return events;
         }
-        WriteHead(to, stream.Head());
-        await to.FlushAsync(stop);
-        return events;
+        finally
+        {
+            await to.FlushAsync(stop);
+        }
     }
 
     private static void WriteHeader(IBufferWriter<byte> to, string organization)
@@ -209,10 +215,10 @@ public static class LedgerExport
                     rest = rest.Slice(rest.GetPosition(1, end));
                     number++;
                 }
-                if (rest.Length > MaxLineBytes) throw new DamagedEventException(null, $"Line {number} has more than {MaxLineBytes} bytes.");
+                if (rest.Length > MaxLineBytes) throw new DamagedEventException(VersionAt(number), $"Line {number} has more than {MaxLineBytes} bytes.");
                 if (read.IsCompleted)
                 {
-                    if (!rest.IsEmpty) throw new DamagedEventException(null, $"It ends in the middle of line {number}: its tail was cut off.");
+                    if (!rest.IsEmpty) throw new DamagedEventException(VersionAt(number), $"It ends in the middle of line {number}: its tail was cut off.");
                     yield break;
                 }
                 from.AdvanceTo(rest.Start, rest.End);
@@ -222,6 +228,9 @@ public static class LedgerExport
         {
             await from.CompleteAsync();
         }
+
+        // Line 1 is the header.
+        static long VersionAt(long line) => line - 1;
     }
 }
 
