@@ -90,7 +90,7 @@ internal static class Denials
     {
         var current = Subscriptions.InForce(ask.State, ask.Catalogs, ask.Now).Plan?.Id;
         var invitations = ask.State.Account.Invitations;
-        return [.. ask.Catalogs.Current.Plans.Where(p => p.Id != current && (!p.InviteOnly || invitations.Contains(p.Id)) 
+        return [.. ask.Catalogs.Current.Plans.Where(p => p.Id != current && p.IsFor(ask.State.Organization) && (!p.InviteOnly || invitations.Contains(p.Id)) 
             && Overrides.Given(ask.State, p, ask.Feature, ask.Now) is { On: true } other && helps(other)).Select(p => p.Id)];
     }
 

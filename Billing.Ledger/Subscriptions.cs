@@ -264,7 +264,7 @@ public static class Subscriptions
     private static Subscription? Own(ImmutableArray<Subscription> followed) =>
         followed.OrderBy(s => !s.Ended).ThenBy(s => s.CreatedAt).ThenBy(s => s.Id, StringComparer.Ordinal).LastOrDefault();
 
-    private static BillingCycle CycleOf(Subscription? own, DateTimeZone zone)
+    internal static BillingCycle CycleOf(Subscription? own, DateTimeZone zone)
     {
         // Until the first payment there is no paid period.
         if (own is null || own.Ended || own.Status == SubscriptionStatus.Incomplete) return BillingCycle.Calendar(zone);

@@ -57,6 +57,8 @@ public sealed class BadInputTests(BadInputTests.Fixture fixture) : IClassFixture
     [InlineData("POST", "/v1/organizations/nobody/invitations", """{"plan":"pro"}""")]
     [InlineData("GET", "/v1/organizations/nobody/ledger", null)]
     [InlineData("GET", "/v1/organizations/nobody/ledger/verify", null)]
+    [InlineData("GET", "/v1/organizations/nobody/ledger/export", null)]
+    [InlineData("GET", "/v1/organizations/nobody/ledger/head", null)]
     [InlineData("DELETE", "/v1/organizations/nobody", null)]
     [InlineData("POST", "/v1/api-keys", """{"name":"n","organization":"nobody"}""")]
     public Task an_unknown_organization_is_not_found(string method, string path, string? body) =>

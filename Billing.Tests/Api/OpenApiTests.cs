@@ -59,6 +59,7 @@ public sealed partial class OpenApiTests
         GET /v1/organizations/{organization}/ledger/state
         GET /v1/organizations/{organization}/ledger/verify
         GET /v1/organizations/{organization}/ledger/export
+        GET /v1/organizations/{organization}/ledger/head
         POST /v1/organizations/{organization}/reconcile
         GET /v1/stripe/events
         POST /v1/stripe/events/{id}/replay
