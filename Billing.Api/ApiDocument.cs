@@ -26,6 +26,7 @@ internal static class ApiDocument
         ["bucket"] = ("hour, day (without one) or month.", new OpenApiSchema { Type = JsonSchemaType.String, Enum = ["hour", "day", "month"] }),
         ["after"] = ("The version after which to begin.", new OpenApiSchema { Type = JsonSchemaType.Integer }),
         ["type"] = ("An event type such as usage-recorded.", new OpenApiSchema { Type = JsonSchemaType.String }),
+        ["status"] = ("draft, open, paid, void or uncollectible.", new OpenApiSchema { Type = JsonSchemaType.String, Enum = ["draft", "open", "paid", "void", "uncollectible"] }),
         ["state"] = ("pending, applied, ignored, unclaimed or failed.", new OpenApiSchema { Type = JsonSchemaType.String, Enum = ["pending", "applied", "ignored", "unclaimed", "failed"] }),
     };
 

@@ -41,8 +41,20 @@ public interface IOrganizationLedger
     /// <summary>Token balance and grants. Null when there is no such organization.</summary>
     ValueTask<TokensView?> Tokens(Instant now);
 
+    /// <summary>Automatic top-up: its terms and what was asked for. Null when there is no such organization.</summary>
+    ValueTask<TopUpView?> TopUp(Instant now);
+
     /// <summary>The plan in force, the subscription behind it and its payments. Null when there is no such organization.</summary>
     ValueTask<SubscriptionView?> Subscription(Instant now);
+
+    /// <summary>Every invoice without its content, newest first. Null when there is no such organization.</summary>
+    ValueTask<IReadOnlyList<InvoiceView>?> Invoices();
+
+    /// <summary>What would be invoiced now. Null when there is no such organization.</summary>
+    ValueTask<UpcomingInvoicesView?> UpcomingInvoices(Instant now);
+
+    /// <summary>Tax, discount and credit. Null when there is no such organization.</summary>
+    ValueTask<BillingTermsView?> BillingTerms();
 
     /// <summary>The open holds, oldest first. Null when there is no such organization.</summary>
     ValueTask<IReadOnlyList<HoldView>?> Holds(Instant now);

@@ -48,7 +48,8 @@ public static class Reading
         var force = Subscriptions.InForce(state, catalogs, now);
         var period = state.Subscriptions.Cycle.Period(now);
         UsageLineView[] lines = [.. catalogs.Current.Features.Where(f => f.Meter is not null).Select(f => Line(state, catalogs, force, f, now))];
-        return new UsageView(new PeriodView(period.Start, period.End), force.Plan?.Id, lines, new Money(lines.Sum(l => l.Charge.Amount), catalogs.Current.Currency));
+        return new UsageView(new PeriodView(period.Start, period.End), force.Plan?.Id, lines, new Money(lines.Sum(l => l.Charge.Amount), catalogs.Current.Currency),
+            new Money(lines.Sum(l => l.Unbilled.Amount), catalogs.Current.Currency));
     }
 
     /// <summary>What can be burned now, and every grant in the order in which they are burned.</summary>
@@ -85,6 +86,17 @@ public static class Reading
             new Money(Ledger.SpendCaps.Charged(state, catalogs, now), currency),
             [.. state.Billing.FeatureCaps.Select(c => new FeatureCapView(c.Feature, new Money(c.Amount, currency),
                 new Money(catalogs.Feature(c.Feature) is { } feature ? Ledger.SpendCaps.Charged(state, catalogs, feature, now) : 0, currency)))]);
+    }
+
+    /// <summary>Automatic top-up: its terms and what was asked for.</summary>
+    public static TopUpView TopUp(State state, Catalogs catalogs, Instant clock)
+    {
+        var (month, count, amount) = TopUps.InMonth(state, state.Now(clock));
+        var (currency, topUp) = (catalogs.Current.Currency, state.Alerts.TopUp ?? TopUpState.None);
+        return new TopUpView(topUp is { Terms: not null, SwitchedOff: null }, topUp.Terms?.Package, topUp.Terms?.Threshold, topUp.Terms?.MaxCount,
+            topUp.Terms is { } terms ? new Money(terms.MaxAmount, currency) : null, topUp.Terms?.CoolOffMinutes,
+            topUp.Pending is { } p ? new PendingTopUpView(p.Id, p.Package, p.Tokens, new Money(p.Amount, p.Currency), p.RequestedAt) : null,
+            new TopUpMonthView(month.Start, month.End, count, new Money(amount, currency)), topUp.Failures, topUp.SwitchedOff, topUp.LastAt, TopUps.NextAt(state));
     }
 
     /// <summary>The plan in force, the subscription behind it and its payments.</summary>
@@ -133,6 +145,7 @@ public static class Reading
         // Tiers are for overage: there is no one price that all of it would cost.
         var price = given is { Tiers.IsEmpty: true } ? given.UnitPrice : null;
         var charge = Ledger.SpendCaps.Charged(state, catalogs, feature, now);
+        var unbilled = isGauge ? charge : Pricing.Round((inPeriod?.Priced ?? []).Sum(p => Pricing.Exact(p.Units - p.Billed, decimals, p.UnitPrice, currency)));
         return new UsageLineView(feature.Id, feature.Name, feature.Meter.Unit, Quantity.ToDecimal(quantity, decimals),
             entitlement.Limit is { } limit ? Quantity.ToDecimal(limit, decimals) : null,
             entitlement.Remaining is { } remaining ? Quantity.ToDecimal(remaining, decimals) : null,
@@ -146,6 +159,7 @@ public static class Reading
             [.. (use?.Counters ?? []).Where(c => now < c.End).OrderBy(c => c.Window).Select(c =>
                 new WindowView(Spelling.Of(c.Window), Quantity.ToDecimal(c.Used, decimals), c.Start, c.End == Bounds.Never ? null : c.End))])
         {
+            Unbilled = new Money(unbilled, currency),
             Peak = isGauge ? Quantity.ToDecimal(peak, decimals) : null,
         };
     }

@@ -224,7 +224,8 @@ public sealed record CoverageView(decimal Allowance, decimal Tokens, decimal Ove
 
 /// <summary>Use in the running billing period, of every metered feature.</summary>
 /// <param name="Charge">What is owed for usage so far: the lines' charges.</param>
-public sealed record UsageView(PeriodView Period, string? Plan, IReadOnlyList<UsageLineView> Usage, Money Charge);
+/// <param name="Unbilled">What of it is on no invoice yet.</param>
+public sealed record UsageView(PeriodView Period, string? Plan, IReadOnlyList<UsageLineView> Usage, Money Charge, Money Unbilled);
 
 /// <summary>A stretch of time: <c>Start</c> inclusive, <c>End</c> exclusive.</summary>
 public sealed record PeriodView(Instant Start, Instant End);
@@ -238,6 +239,9 @@ public sealed record UsageLineView(
     string Feature, string Name, string Unit, decimal Quantity, decimal? Limit, decimal? Remaining, Instant? ResetsAt, CoverageView Covered,
     string? UnitPrice, Money? ListCost, Money Charge, IReadOnlyList<WindowView> Windows)
 {
+    /// <summary>What of the charge is on no invoice yet.</summary>
+    public required Money Unbilled { get; init; }
+
     /// <summary>Gauges: the greatest value in the period, which is what is billed.</summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public decimal? Peak { get; init; }
 }
@@ -257,6 +261,23 @@ public sealed record TokensView(long Balance, long Debt, IReadOnlyList<GrantView
 public sealed record GrantView(
     string Id, string Kind, int Priority, Instant GrantedAt, Instant? ExpiresAt, long Granted, long Consumed, long Held, long Expired, long Revoked,
     long Remaining, long Debt, string? Package, string? Payment, Money? Paid);
+
+/// <summary>Automatic top-up.</summary>
+/// <param name="Enabled">Whether it buys. It does not without terms, nor when it switched itself off.</param>
+/// <param name="MaxCount">The most that are asked for in one calendar month, paid or not.</param>
+/// <param name="Pending">The one that was asked for and has no answer yet.</param>
+/// <param name="Failures">Failed payments in a row.</param>
+/// <param name="SwitchedOff">Why it switched itself off: payments_failed, package_not_sold or price_above_limit.</param>
+/// <param name="NextAt">When the next one will be asked for if nothing changes; null when tokens are not short or one is pending.</param>
+public sealed record TopUpView(
+    bool Enabled, string? TokenPackage, long? Threshold, int? MaxCount, Money? MaxAmount, int? CoolOffMinutes, PendingTopUpView? Pending, TopUpMonthView Month,
+    int Failures, string? SwitchedOff, Instant? LastAt, Instant? NextAt);
+
+/// <param name="Amount">What it costs.</param>
+public sealed record PendingTopUpView(string Id, string TokenPackage, long Tokens, Money Amount, Instant RequestedAt);
+
+/// <summary>What was asked for in the running calendar month of the organization's zone.</summary>
+public sealed record TopUpMonthView(Instant Start, Instant End, int Count, Money Amount);
 
 /// <summary>The plan in force, the subscription behind it and its payments.</summary>
 /// <param name="Id">The subscription's id at Stripe; null without one.</param>

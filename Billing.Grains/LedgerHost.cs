@@ -138,8 +138,18 @@ public sealed class LedgerHost : ILedgerHost, IAsyncDisposable
 
         public ValueTask<TokensView?> Tokens(Instant now) => With(state => state.IsOpened ? Reading.Tokens(state, now) : null);
 
+        public ValueTask<TopUpView?> TopUp(Instant now) => With(state => state.IsOpened ? Reading.TopUp(state, host.catalogs(), now) : null);
+
         public ValueTask<SubscriptionView?> Subscription(Instant now) =>
             With(state => state.IsOpened ? Reading.Subscription(state, host.catalogs(), now) : null);
+
+        public ValueTask<IReadOnlyList<InvoiceView>?> Invoices() =>
+            With<IReadOnlyList<InvoiceView>?>(state => state.IsOpened ? [.. state.Billing.Invoices.Reverse().Select(InvoiceView.Of)] : null);
+
+        public ValueTask<UpcomingInvoicesView?> UpcomingInvoices(Instant now) =>
+            With(state => state.IsOpened ? UpcomingInvoicesView.Of(state, host.catalogs(), now) : null);
+
+        public ValueTask<BillingTermsView?> BillingTerms() => With(state => state.IsOpened ? BillingTermsView.Of(state, host.catalogs()) : null);
 
         public ValueTask<IReadOnlyList<HoldView>?> Holds(Instant now) =>
             With<IReadOnlyList<HoldView>?>(state => state.IsOpened ? Reading.Holds(state, host.catalogs(), now) : null);

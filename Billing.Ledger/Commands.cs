@@ -93,10 +93,18 @@ public sealed record SetGauge(string Feature, decimal Value) : Command;
 
 /// <summary>Takes a usage record back.</summary>
 /// <param name="Record">The record, as the journal has it: state does not keep records.</param>
-public sealed record VoidUsage(UsageRecorded Record, string? Reason) : Command;
+public sealed record VoidUsage(UsageRecorded Record, string? Reason) : Command
+{
+    /// <summary>Gauges: every event of the journal that moved or billed it, in order. State keeps only its value and its peak.</summary>
+    public IReadOnlyList<LedgerEvent> History { get; init; } = [];
+}
 
 /// <summary>Takes a usage record back and records this quantity in its place, at the record's own time.</summary>
-public sealed record CorrectUsage(UsageRecorded Record, decimal Quantity, string? Reason) : Command;
+public sealed record CorrectUsage(UsageRecorded Record, decimal Quantity, string? Reason) : Command
+{
+    /// <summary>As with <see cref="VoidUsage"/>.</summary>
+    public IReadOnlyList<LedgerEvent> History { get; init; } = [];
+}
 
 /// <summary>Reserves quantity for work whose size is not known yet.</summary>
 public sealed record PlaceHold(string Feature, decimal Quantity, Duration ExpiresIn, IReadOnlyDictionary<string, string>? Metadata) : Command;
@@ -135,7 +143,8 @@ public sealed record FailTopUp(string TopUp, string Failure) : Command;
 
 /// <summary>Makes an invoice of everything that is pending, and of the overage so far.</summary>
 /// <param name="Draft">True leaves it without a number until it is finalized.</param>
-public sealed record CreateInvoice(bool Draft) : Command;
+/// <param name="Currency">An invoice has one currency. Null is the catalog's, or the other one that something is pending in.</param>
+public sealed record CreateInvoice(bool Draft, string? Currency = null) : Command;
 
 public sealed record FinalizeInvoice(string Invoice) : Command;
 

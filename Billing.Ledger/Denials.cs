@@ -57,6 +57,15 @@ internal static class Denials
         return Make(ask, RejectionKind.QuotaExceeded, given.DenyStatus, fact + wayOut, entitlement.Remaining, upgrades, packages, entitlement.ResetsAt);
     }
 
+    /// <summary>Waiting does not help: the window is closed.</summary>
+    public static Denial LateQuotaExceeded(Ask ask, PlanFeature given, Entitlement entitlement, Bounds window)
+    {
+        ImmutableArray<string> packages = given.BurnsTokens ? [.. ask.Catalogs.Current.TokenPackages.Select(p => p.Id)] : [];
+        var message = $"This needs {Number(ask.Units, given)} {ask.Feature.Name}, and {Number(entitlement.Remaining ?? 0, given)} of {Number(entitlement.Limit ?? 0, given)} were left"
+            + $" from {Time(window.Start)} to {Time(window.End)}." + (packages.IsEmpty ? "" : " Buy tokens to go on.");
+        return Make(ask, RejectionKind.QuotaExceeded, given.DenyStatus, message, entitlement.Remaining, [], packages, null);
+    }
+
     public static Denial SpendCapReached(Ask ask, PlanFeature given, Entitlement entitlement, ReachedCap cap)
     {
         var upgrades = Upgrades(ask, other => GivesMore(other, given));
@@ -78,7 +87,7 @@ internal static class Denials
     {
         var current = Subscriptions.InForce(ask.State, ask.Catalogs, ask.Now).Plan?.Id;
         var invitations = ask.State.Account.Invitations;
-        return [.. ask.Catalogs.Current.Plans.Where(p => p.Id != current && (!p.InviteOnly || invitations.Contains(p.Id)) 
+        return [.. ask.Catalogs.Current.Plans.Where(p => p.Id != current && p.IsFor(ask.State.Organization) && (!p.InviteOnly || invitations.Contains(p.Id)) 
             && Overrides.Given(ask.State, p, ask.Feature, ask.Now) is { On: true } other && helps(other)).Select(p => p.Id)];
     }
 

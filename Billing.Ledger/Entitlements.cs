@@ -130,12 +130,7 @@ public static class Entitlements
             counter, ("limit", limit), ("used", used), ("held", held.Allowance), ("window", Spelling.Of(given.Window)), ("from", bounds.Start), ("to", bounds.End),
             ("requested", ask.Units), ("covered", covered.Allowance));
         if (given.BurnsTokens) ExplainTokens(ask, covered, tokens);
-        if (covered.Overage > 0)
-        {
-            ask.Why?.Add("overage", covered.OverLimit ? "past_the_limit" : "allowed", ("units", covered.Overage), ("unit_price", covered.Price.UnitPrice),
-                ("tiers", covered.Price.Tiers is { } tiers ? string.Join(" + ", tiers.Select(t => FormattableString.Invariant($"{t.Units} × {t.UnitPrice}"))) : null));
-        }
-
+        ExplainOverage(ask, covered);
         var entitlement = blank with
         {
             Window = given.Window,
@@ -166,7 +161,7 @@ public static class Entitlements
         state.Overrides.IsEmpty || Overrides.Live(state, given.Feature.Id, now) is null ? Subscriptions.ProratedLimit(state, given, now) ?? given.Allowance : given.Allowance;
 
     /// <summary>Allowance first, then tokens, then overage, as far as the limit mode goes. All or nothing is the caller's rule.</summary>
-    private static Coverage Cover(Ask ask, PlanFeature given, long? limit, long taken, long tokens)
+    internal static Coverage Cover(Ask ask, PlanFeature given, long? limit, long taken, long tokens)
     {
         var allowance = limit is { } most ? Math.Min(ask.Units, Math.Max(0, most - taken)) : ask.Units;
         var rest = ask.Units - allowance;
@@ -228,13 +223,20 @@ public static class Entitlements
         return entitlement;
     }
 
-    private static void ExplainTokens(Ask ask, Coverage covered, long balance)
+    internal static void ExplainTokens(Ask ask, Coverage covered, long balance)
     {
         if (ask.Why is null) return;
         ask.Why.Add("tokens", covered.ByTokens > 0 ? "burned" : "not_needed_or_none", ("balance", balance), ("units", covered.ByTokens), ("burned", covered.TokensBurned));
         foreach (var (grant, tokens) in Tokens.Burn(ask.State, covered.TokensBurned, ask.Now))
             ask.Why.Add("grant", "burned", [Tokens.VersionOf(grant)],
                 ("grant", grant.Id), ("before", grant.Remaining), ("after", grant.Remaining - tokens), ("priority", grant.Priority), ("expires_at", grant.ExpiresAt));
+    }
+
+    internal static void ExplainOverage(Ask ask, Coverage covered)
+    {
+        if (covered.Overage == 0) return;
+        ask.Why?.Add("overage", covered.OverLimit ? "past_the_limit" : "allowed", ("units", covered.Overage), ("unit_price", covered.Price.UnitPrice),
+            ("tiers", covered.Price.Tiers is { } tiers ? string.Join(" + ", tiers.Select(t => FormattableString.Invariant($"{t.Units} × {t.UnitPrice}"))) : null));
     }
 }
 

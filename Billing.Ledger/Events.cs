@@ -104,13 +104,22 @@ public sealed record UsageRecorded(
 
 /// <summary>A record is taken back, in the windows in which it counted. Numbers are what is taken from them: <c>Quantity = Allowance + ByTokens + Overage</c>.</summary>
 /// <param name="Record">The id of the voided usage record.</param>
-/// <param name="Shifted">Overage of other records in the same windows that the freed allowance covers now.</param>
+/// <param name="Shifted">Overage of other records that the freed allowance covers now. In each window it is min(Shifted, overage before − Overage), so that none is left
+/// below zero: <c>allowance = before − Allowance + that</c>, <c>overage = before − Overage − that</c>.</param>
 /// <param name="Priced">The priced overage taken back, by unit price, <paramref name="Shifted"/> included.</param>
 /// <param name="Returned">Tokens that go back to the grants they came from.</param>
 /// <param name="Gauge">Gauges: the value after it.</param>
+/// <param name="Windows">The windows it is taken from. Those that ended before this was recorded are closed ones.</param>
 public sealed record UsageVoided(
     string Record, string Feature, long Quantity, long Allowance, long ByTokens, long Overage, long Shifted, PricedUse[]? Priced, TokenReturn[]? Returned,
-    long? Gauge, CountedWindow[]? Windows, string? Reason, string? By) : LedgerEvent;
+    long? Gauge, CountedWindow[]? Windows, string? Reason, string? By) : LedgerEvent
+{
+    /// <summary>Gauges: the greatest value of the running billing period without the record.</summary>
+    public long? Peak { get; init; }
+
+    /// <summary>Gauges: when its peak is billed; null when it is not past what the plan includes.</summary>
+    public Instant? BilledAt { get; init; }
+}
 
 /// <summary>Windows that ended at one instant (its effective time) with something used in them. Their counters start again at zero.</summary>
 /// <param name="Plan">The plan that was in force as they ended.</param>
@@ -220,8 +229,13 @@ public sealed record CountedWindow(Window Window, Instant Start, Instant End)
 public sealed record WindowReset(
     string Feature, Window Window, Instant Start, long Used, long Allowance, long ByTokens, long Overage)
 {
+    public const long Unlimited = long.MaxValue;
+
     /// <summary>The window that the plan's allowance was counted in, or the billing period: kept for late usage and corrections.</summary>
     public bool Covers { get; init; }
+
+    /// <summary>The allowance as the window ended where it was another than the plan's (an override, a prorated one); null is as the plan says.</summary>
+    public long? Limit { get; init; }
 }
 
 /// <summary>Units of overage at one unit price (major units).</summary>

@@ -27,7 +27,15 @@ public static class Invariants
                 if ((c.Used | c.Allowance | c.ByTokens | c.Overage) < 0) return $"{use.Feature} by {c.Window} has a number below zero: {c}.";
                 if (c.Start >= c.End) return $"{use.Feature} by {c.Window} ends before it starts.";
             }
+            foreach (var p in use.Past)
+            {
+                if (p.Used != p.Allowance + p.ByTokens + p.Overage)
+                    return $"{use.Feature} by {p.Window} from {p.Start}: used {p.Used} is not allowance {p.Allowance} + tokens {p.ByTokens} + overage {p.Overage}.";
+                if ((p.Used | p.Allowance | p.ByTokens | p.Overage) < 0 || p.Priced.Any(x => x.Units < 0)) return $"{use.Feature} by {p.Window} from {p.Start} has a number below zero: {p}.";
+            }
         }
+        for (var i = 1; i < state.Voided.Length; i++)
+            if (state.Voided[i - 1] >= state.Voided[i]) return $"Voided records are not in order at version {state.Voided[i]}.";
         foreach (var hold in state.Holds)
         {
             if (hold.Quantity != hold.Allowance + hold.ByTokens + hold.Overage)

@@ -17,16 +17,17 @@ public static class Invoices
 
     public static TaxTerms? TaxOf(State state, Catalogs catalogs) => state.Billing.Tax ?? catalogs.Current.Tax;
 
-    /// <summary>What would be billed at this instant: what is pending and, with <paramref name="usage"/>, the overage so far. One invoice for each currency; nothing is written.</summary>
-    public static IReadOnlyList<InvoiceCreated> Upcoming(State state, Catalogs catalogs, Instant at, Instant now, bool usage = true)
+    /// <summary>What would be on the next invoice if it were made now: what is pending and the overage so far, in each currency. Nothing is written.</summary>
+    public static IReadOnlyList<InvoiceCreated> Upcoming(State state, Catalogs catalogs, Instant now)
     {
-        if (usage)
-        {
-            var lines = UsageLines(state, catalogs, at, ending: true);
-            if (lines.Length > 0) state = state.Evolve(new LinesAdded(lines, null) { Version = state.Version + 1, EffectiveAt = at, RecordedAt = now });
-        }
-        return [.. state.Billing.Pending.Select(l => l.Currency).Distinct().Order(StringComparer.Ordinal).Select(currency => Create(state, catalogs, currency, at, now, false))];
+        state = state.Evolve(Decider.Due(state, catalogs, now));
+        var lines = UsageLines(state, catalogs, now, ending: true);
+        if (lines.Length > 0) state = state.Evolve(new LinesAdded(lines, null) { Version = state.Version + 1, EffectiveAt = now, RecordedAt = now });
+        return [.. Currencies(state).Select(currency => Create(state, catalogs, currency, now, now, false))];
     }
+
+    /// <summary>The currencies that something is pending in.</summary>
+    private static string[] Currencies(State state) => [.. state.Billing.Pending.Select(l => l.Currency).Distinct().Order(StringComparer.Ordinal)];
 
     // ---- deciding
 
@@ -37,8 +38,10 @@ public static class Invoices
         var lines = UsageLines(state, catalogs, now, ending: false);
         if (Array.Exists(lines, l => l.Amount != 0))
             making.Add(new LinesAdded(lines, null) { By = c.By, Version = making.Next, EffectiveAt = now, RecordedAt = now });
-        if (making.State.Billing.Pending.IsEmpty) return Rejections.NothingToInvoice();
-        Issue(making, catalogs, now, now, final: false, c.Draft, c.By);
+        var currencies = Currencies(making.State);
+        var currency = c.Currency ?? (currencies.Contains(catalogs.Current.Currency) ? catalogs.Current.Currency : currencies.FirstOrDefault());
+        if (currency is null || !currencies.Contains(currency)) return Rejections.NothingToInvoice(c.Currency);
+        Issue(making, catalogs, currency, now, now, final: false, c.Draft, c.By);
         return new Decision([.. making.Events], null);
     }
 
@@ -114,23 +117,19 @@ public static class Invoices
         return new LinesAdded(lines, null) { Version = state.Version + 1, EffectiveAt = at, RecordedAt = now };
     }
 
-    /// <summary>An invoice of everything that is pending, finalized; nothing when nothing is pending.</summary>
+    /// <summary>An invoice of everything that is pending, finalized, one for each currency; nothing when nothing is pending.</summary>
     internal static IReadOnlyList<LedgerEvent> Issue(State state, Catalogs catalogs, Instant at, Instant now, bool final = false)
     {
         var making = new Making(state);
-        Issue(making, catalogs, at, now, final, draft: false, "clock");
+        foreach (var currency in Currencies(state)) Issue(making, catalogs, currency, at, now, final, draft: false, "clock");
         return making.Events;
     }
 
-    /// <summary>One invoice for each currency.</summary>
-    private static void Issue(Making making, Catalogs catalogs, Instant at, Instant now, bool final, bool draft, string? by)
+    private static void Issue(Making making, Catalogs catalogs, string currency, Instant at, Instant now, bool final, bool draft, string? by)
     {
-        foreach (var currency in making.State.Billing.Pending.Select(l => l.Currency).Distinct().Order(StringComparer.Ordinal).ToArray())
-        {
-            var created = Create(making.State, catalogs, currency, at, now, final);
-            making.Add(created);
-            if (!draft) Finalize(making, catalogs, Ids.Invoice(created.Version), at, now, by);
-        }
+        var created = Create(making.State, catalogs, currency, at, now, final);
+        making.Add(created);
+        if (!draft) Finalize(making, catalogs, Ids.Invoice(created.Version), at, now, by);
     }
 
     private static InvoiceCreated Create(State state, Catalogs catalogs, string currency, Instant at, Instant now, bool final)
@@ -170,7 +169,7 @@ public static class Invoices
     // ---- the lines of overage
 
     /// <summary>Priced overage that is on no line yet, feature by feature in the catalog's order; gauges past their allowance whose period ends.</summary>
-    private static InvoiceLine[] UsageLines(State state, Catalogs catalogs, Instant at, bool ending)
+    internal static InvoiceLine[] UsageLines(State state, Catalogs catalogs, Instant at, bool ending)
     {
         var lines = new List<InvoiceLine>();
         // Where a period ends, the one that ends is billed.

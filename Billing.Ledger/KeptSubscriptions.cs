@@ -182,7 +182,7 @@ public static class KeptSubscriptions
     {
         var draft = new Draft(state, catalogs, now, now, c.By, null);
         draft.Add(new PaymentRecorded(invoice.Id, invoice.Subscription, c.Paid, c.Attempt, c.Amount, c.Currency), c.HappenedAt);
-        if (c.Paid && invoice.Status == InvoiceStatus.Open) draft.Add(new InvoiceSettled(invoice.Id, InvoiceStatus.Paid, null, null, c.By));
+        if (c.Paid && invoice.Status is InvoiceStatus.Open or InvoiceStatus.Uncollectible) draft.Add(new InvoiceSettled(invoice.Id, InvoiceStatus.Paid, null, null, c.By));
         return draft.Decision;
     }
 
@@ -365,7 +365,7 @@ internal sealed class Draft(State state, Catalogs catalogs, Instant at, Instant 
         var some = new List<InvoiceLine>();
         foreach (var line in lines)
             if (line is not null) some.Add(line);
-        if (some.Count > 0) Add(new LinesAdded([.. some], reason));
+        if (some.Count > 0) Add(new LinesAdded([.. some], reason) { By = by });
         return this;
     }
 
@@ -385,8 +385,7 @@ internal sealed class Draft(State state, Catalogs catalogs, Instant at, Instant 
     /// <summary>The overage so far as lines, although its time has not come.</summary>
     public Draft BillUsage()
     {
-        var due = State with { Billing = State.Billing with { BilledAt = at } };
-        if (Invoices.BillUsageAt(due, catalogs, at, now) is { } lines) Take(lines);
+        if (Invoices.BillUsageAt(State, catalogs, at, now, ending: true) is { } lines) Take(lines);
         return this;
     }
 

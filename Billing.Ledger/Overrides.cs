@@ -18,9 +18,12 @@ public static class Overrides
         if (state.Overrides.IsEmpty || plan is null || Live(state, feature.Id, now) is not { } live || feature.Type == FeatureType.Static) return given;
         if (feature.Meter is not { } meter) return new PlanFeature(feature, true, null, null, Window.Lifetime, LimitMode.Block, null, 403, [], []);
         return given is null
-            ? new PlanFeature(feature, true, null, live.Allowance, meter.Window, LimitMode.Block, null, 402, [], [])
+            ? Beside(feature, meter, live.Allowance)
             : given with { Allowance = live.Allowance };
     }
+
+    /// <summary>A metered feature that the plan lacks.</summary>
+    internal static PlanFeature Beside(Feature feature, Meter meter, long? allowance) => new(feature, true, null, allowance, meter.Window, LimitMode.Block, null, 402, [], []);
 
     internal static LimitOverride? Live(State state, string feature, Instant now)
     {

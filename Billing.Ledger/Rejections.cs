@@ -125,7 +125,15 @@ public static class Rejections
 
     public static Rejection BeforeOpening(Instant opened) => new(RejectionKind.BeforeOpening, $"The organization was opened at {opened}; there is no use before that.", "timestamp");
 
-    public static Rejection WindowClosed(Instant start) => new(RejectionKind.WindowClosed, $"The timestamp lies in a window that is closed. The running one began at {start}.", "timestamp");
+    public static Rejection WindowClosed(Instant horizon) => new(RejectionKind.WindowClosed,
+        $"The timestamp lies in a window that is closed for good. Use is taken from {horizon} on: late use at most {PastWindows.MaxLateDays} days old.", "timestamp");
+
+    public static Rejection GaugeWindowClosed(Instant start) => new(RejectionKind.WindowClosed,
+        $"The timestamp lies in a billing period that is closed, and a gauge stands where it stands now. The running one began at {start}; say the value with PUT …/gauges/….", "timestamp");
+
+    public static Rejection UsageRecordUnknown(string id) => new(RejectionKind.UsageRecordUnknown, $"There is no usage record '{id}'.");
+
+    public static Rejection UsageAlreadyVoided(string id) => new(RejectionKind.UsageAlreadyVoided, $"The usage record '{id}' was taken back already. A record that took its place has an id of its own.");
 
     public static Rejection ExpiryInPast() => new(RejectionKind.ExpiryInPast, "Tokens cannot expire before they are granted.", "expires_at");
 
@@ -134,7 +142,8 @@ public static class Rejections
     public static Rejection InvoiceState(InvoiceHead invoice, string right) => new(RejectionKind.InvoiceStateConflict,
         $"The invoice {invoice.Number ?? invoice.Id} is {Spelling.Of(invoice.Status)}. {right}");
 
-    public static Rejection NothingToInvoice() => new(RejectionKind.NothingToInvoice, "There is nothing to invoice: no line is pending, and no overage is without one.");
+    public static Rejection NothingToInvoice(string? currency) => new(RejectionKind.NothingToInvoice,
+        $"There is nothing to invoice{(currency is null ? "" : $" in '{currency}'")}: no line is pending, and no overage is without one.");
 
     public static Rejection CurrencyUnknown(string currency) => new(RejectionKind.PriceUnknown, $"The catalog sells nothing in '{currency}'.", "currency");
 
@@ -152,33 +161,6 @@ public static class Rejections
     public static Rejection TopUpUnknown(string id) => new(RejectionKind.TopUpUnknown, $"There is no top-up '{id}' that waits for an answer.");
 
     public static Rejection InviteOnly(string plan) => new(RejectionKind.InviteOnly, $"The plan '{plan}' is by invitation only.", "plan");
-
-    public static Rejection FeatureIsGauge(string id) => new(RejectionKind.FeatureIsGauge,
-        $"'{id}' is a gauge: it counts what there is, so there is nothing to reserve. Record its change with POST …/usage.", "feature");
-
-    public static Rejection HoldUnknown(string id) => new(RejectionKind.HoldUnknown, $"There is no hold '{id}'.", "hold");
-
-    public static Rejection HoldEnded(string id, HoldOutcome outcome, Instant at) => new(RejectionKind.HoldEnded, $"The hold '{id}' " + outcome switch
-    {
-        HoldOutcome.Settled => $"was settled at {at}. If the quantity was wrong, correct its usage record.",
-        HoldOutcome.Released => $"was released at {at}. If there was use, record it with POST …/usage.",
-        _ => $"expired at {at}, and what it held is free again. If there was use, record it with POST …/usage; \"enforce\": false records what has already happened.",
-    }, "hold");
-
-    public static Rejection HoldTooShort() => new(RejectionKind.ExpiryInPast, $"A hold lasts at least {Holds.MinExpiry.TotalSeconds} second.", "expires_in");
-
-    public static Rejection HoldTooLong() => new(RejectionKind.ExpiryTooFar, $"A hold lasts at most {Holds.MaxExpiry.TotalSeconds} seconds: {Holds.MaxExpiry.Days} days.", "expires_in");
-
-    public static Rejection TooManyHolds() => new(RejectionKind.TooMany, $"At most {Holds.MaxOpen} holds are open at once. Settle or release some first.");
-
-    public static Rejection OverrideNotMetered(Feature feature) => new(RejectionKind.FeatureNotMetered, feature.Type == FeatureType.Static
-        ? $"'{feature.Id}' is a static feature: it has a value, which only a plan sets."
-        : $"'{feature.Id}' is on or off: an override switches it on and has no allowance.", "feature");
-
-    public static Rejection OverrideWithoutAllowance(string id) => new(RejectionKind.QuantityNotPositive,
-        $"'{id}' is metered: give an allowance of 0 or more, or say that it is unlimited.", "allowance");
-
-    public static Rejection OverrideInPast() => new(RejectionKind.ExpiryInPast, "An override cannot end before it begins.", "until");
 
     public static Rejection PriceUnknown(Plan plan, BillingInterval interval, string currency) => new(RejectionKind.PriceUnknown,
         plan.Prices.IsEmpty ? $"The plan '{plan.Id}' has no price."
@@ -212,6 +194,36 @@ public static class Rejections
     public static Rejection TrialUsed() => new(RejectionKind.TrialUsed, "The organization had its trial: there is one for each.", "trial");
 
     public static Rejection PaymentMethodRequired(string plan) => new(RejectionKind.PaymentMethodRequired, $"The trial of '{plan}' needs a payment method.", "payment_method");
+
+    public static Rejection FeatureIsGauge(string id) => new(RejectionKind.FeatureIsGauge,
+        $"'{id}' is a gauge: it counts what there is, so there is nothing to reserve. Record its change with POST …/usage.", "feature");
+
+    public static Rejection HoldUnknown(string id) => new(RejectionKind.HoldUnknown, $"There is no hold '{id}'.", "id");
+
+    /// <summary>It ended so long ago that nobody looks for how.</summary>
+    public static Rejection HoldEnded(string id) => new(RejectionKind.HoldEnded, $"The hold '{id}' has ended.", "id");
+
+    public static Rejection HoldEnded(string id, HoldOutcome outcome, Instant at) => new(RejectionKind.HoldEnded, $"The hold '{id}' " + outcome switch
+    {
+        HoldOutcome.Settled => $"was settled at {at}. If the quantity was wrong, correct its usage record.",
+        HoldOutcome.Released => $"was released at {at}. If there was use, record it with POST …/usage.",
+        _ => $"expired at {at}, and what it held is free again. If there was use, record it with POST …/usage; \"enforce\": false records what has already happened.",
+    }, "id");
+
+    public static Rejection HoldTooShort() => new(RejectionKind.ExpiryInPast, $"A hold lasts at least {Holds.MinExpiry.TotalSeconds} second.", "expires_in");
+
+    public static Rejection HoldTooLong() => new(RejectionKind.ExpiryTooFar, $"A hold lasts at most {Holds.MaxExpiry.TotalSeconds} seconds: {Holds.MaxExpiry.Days} days.", "expires_in");
+
+    public static Rejection TooManyHolds() => new(RejectionKind.TooMany, $"At most {Holds.MaxOpen} holds are open at once. Settle or release some first.");
+
+    public static Rejection OverrideNotMetered(Feature feature) => new(RejectionKind.FeatureNotMetered, feature.Type == FeatureType.Static
+        ? $"'{feature.Id}' is a static feature: it has a value, which only a plan sets."
+        : $"'{feature.Id}' is on or off: an override switches it on and has no allowance.", "feature");
+
+    public static Rejection OverrideWithoutAllowance(string id) => new(RejectionKind.QuantityNotPositive,
+        $"'{id}' is metered: give an allowance of 0 or more, or say that it is unlimited.", "allowance");
+
+    public static Rejection OverrideInPast() => new(RejectionKind.ExpiryInPast, "An override cannot end before it begins.", "until");
 
     public static Rejection Denied(Denial denial) => new(denial.Kind, denial.Message, null, denial);
 }

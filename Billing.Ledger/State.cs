@@ -165,7 +165,26 @@ public sealed record Counter(
 
 /// <summary>A closed window, as late usage and corrections left it.</summary>
 /// <param name="Plan">The plan in force as it ended.</param>
-public sealed record PastWindow(Window Window, Instant Start, Instant End, long Used, long Allowance, long ByTokens, long Overage, string? Plan, int CatalogVersion);
+public sealed record PastWindow(Window Window, Instant Start, Instant End, long Used, long Allowance, long ByTokens, long Overage, string? Plan, int CatalogVersion)
+{
+    /// <summary>As <see cref="WindowReset.Limit"/>.</summary>
+    public long? Limit { get; init; }
+
+    /// <summary>As a counter's.</summary>
+    public ImmutableArray<PricedUse> Priced { get; init; } = [];
+
+    /// <summary>The events that counted in it while it ran; 0 when none did.</summary>
+    public long FirstVersion { get; init; }
+
+    public long LastVersion { get; init; }
+
+    /// <summary>No window of its own: the anchor moved, and what was used in this stretch counts in the window that begins at its end.</summary>
+    public bool Carried { get; init; }
+
+    public Bounds Bounds => new(Start, End);
+
+    public CountedWindow Counted => new(Window, Start, End);
+}
 
 /// <param name="Peak">The greatest value in the billing period (a month of it, where it is longer) that ends at <paramref name="PeakUntil"/>.</param>
 /// <param name="Billed">It stands past what the plan includes, or did since it was last billed, and is billed for its peak at <paramref name="PeakUntil"/>.</param>

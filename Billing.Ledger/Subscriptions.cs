@@ -153,34 +153,27 @@ public static class Subscriptions
     /// <summary>Gauges that stand past what the plan includes now, where that is priced.</summary>
     private static string[]? BilledGauges(State after, Catalogs catalogs, Instant at)
     {
-        if (InForce(after, catalogs, at).Plan is not { } plan) return null;
-        string[] past = [.. after.Usage.Where(u => u.Gauge is { Billed: false } gauge && plan.Features.GetValueOrDefault(u.Feature) is { PricesOverage: true, Allowance: { } most } && gauge.Value > most)
+        string[] past = [.. after.Usage.Where(u => u.Gauge is { Billed: false } gauge && catalogs.Feature(u.Feature) is { } feature && Usage.IsBilled(after, catalogs, feature, gauge.Value, at))
             .Select(u => u.Feature)];
         return past.Length == 0 ? null : past;
     }
 
-    /// <summary>When the anchor moves, the running month and period end with the new ones, with what was used in them and with a gauge's peak.</summary>
-    private static CountedWindow[]? MovedWindows(State before, State after, Instant now) => MovedWindows(before, after, now, [Window.Month, Window.Period]);
+    /// <summary>When the anchor moves, the running month and period end there, and the next ones start with what was used, and with a gauge's peak.</summary>
+    private static CountedWindow[]? MovedWindows(State before, State after, Instant at) => MovedWindows(before, after, at, [Window.Month, Window.Period]);
 
-    /// <summary>Running windows keep their start, so that none is skipped and none overlaps with the one before it.</summary>
-    internal static CountedWindow[]? MovedWindows(State before, State after, Instant now, ReadOnlySpan<Window> kinds)
+    /// <summary>The running windows of these kinds as they are after a change. None begins before the ones that run, so that none overlaps with a closed one.</summary>
+    internal static CountedWindow[]? MovedWindows(State before, State after, Instant at, ReadOnlySpan<Window> kinds)
     {
         var moved = new List<CountedWindow>();
         foreach (var kind in kinds)
         {
-            var bounds = TimeWindows.At(kind, after.Subscriptions.Cycle, after.Account.Zone, after.Account.OpenedAt ?? now, now);
-            var start = (Instant?)null;
-            var differs = false;
-            foreach (var use in before.Usage)
-            {
-                if (use.Running(kind, now) is { } c)
-                {
-                    if (!(start <= c.Start)) start = c.Start;
-                    differs |= c.End != bounds.End;
-                }
-                differs |= kind == Window.Period && use.Gauge is { } g && now < g.PeakUntil && g.PeakUntil != after.Subscriptions.Cycle.Billed(now).End;
-            }
-            if (differs) moved.Add(new CountedWindow(kind, start ?? bounds.Start, bounds.End));
+            var bounds = TimeWindows.At(kind, after.Subscriptions.Cycle, after.Account.Zone, after.Account.OpenedAt ?? at, at);
+            var running = before.Usage.Select(u => u.Running(kind, at)).OfType<Counter>().ToList();
+            var start = running.Select(c => c.Start).Append(bounds.Start).Max();
+            var billedEnd = after.Subscriptions.Cycle.Billed(at).End;
+            if (running.Exists(c => c.Start != start || c.End != bounds.End)
+                || kind == Window.Period && before.Usage.Any(u => u.Gauge is { } g && at < g.PeakUntil && g.PeakUntil != billedEnd))
+                moved.Add(new CountedWindow(kind, start, bounds.End));
         }
         return moved.Count == 0 ? null : [.. moved];
     }
@@ -225,31 +218,29 @@ public static class Subscriptions
         };
         var own = Own(slice.Followed);
         state = state with { Subscriptions = slice with { Own = own, Cycle = CycleOf(own, state.Account.Zone) } };
-        if (e.Moved is not null || e.BilledGauges is not null) state = state with { Usage = [.. state.Usage.Select(use => Moved(use, e, at, state.Subscriptions.Cycle.Billed(at).End))] };
-
+        if (e.Moved is not null) state = Move(state, e.Moved, at);
+        if (e.BilledGauges is { } billed) state = state with { Usage = [.. state.Usage.Select(use => billed.Contains(use.Feature) ? Bill(use, state.Subscriptions.Cycle, at) : use)] };
         // What is to be billed is billed by the cycle that runs from now on.
-        var billedAt = state.Subscriptions.Cycle.Billed(at).End;
-        if (state.Billing.BilledAt is { } planned ? planned != billedAt && planned > at : e.BilledGauges is not null)
-            state = state with { Billing = state.Billing with { BilledAt = billedAt } };
-        return state with { DueAt = Decider.NextDue(state) };
+        return Invoices.Due(state, at);
     }
 
-    private static FeatureUse Moved(FeatureUse use, SubscriptionChanged e, Instant at, Instant billedAt)
+    /// <summary>The running windows have other bounds, and what was used in them is carried over.</summary>
+    internal static State Move(State state, CountedWindow[] moved, Instant at)
     {
-        use = MovedTo(use, e.Moved ?? [], at, billedAt);
-        return e.BilledGauges is { } billed && use.Gauge is { } gauge && billed.Contains(use.Feature) ? use with { Gauge = gauge with { Billed = true } } : use;
-    }
-
-    /// <summary>The use with its running windows moved to these bounds.</summary>
-    /// <param name="billedAt">When gauges are billed from now on.</param>
-    internal static FeatureUse MovedTo(FeatureUse use, CountedWindow[] moved, Instant at, Instant billedAt)
-    {
-        return use with
+        var billedEnd = state.Subscriptions.Cycle.Billed(at).End;
+        var period = Array.Exists(moved, m => m.Window == Window.Period);
+        return state with
         {
-            Counters = [.. use.Counters.Select(c => Array.Find(moved, m => m.Window == c.Window) is { } to ? c with { Start = to.Start, End = to.End } : c)],
-            Gauge = at < use.Gauge?.PeakUntil && Array.Exists(moved, m => m.Window == Window.Period) ? use.Gauge with { PeakUntil = billedAt } : use.Gauge,
+            Usage = [.. PastWindows.Carry(state.Usage, moved).Select(use => use with
+            {
+                Gauge = period && at < use.Gauge?.PeakUntil ? use.Gauge with { PeakUntil = billedEnd } : use.Gauge,
+            })],
         };
     }
+
+    /// <summary>From now on the gauge is billed for its peak; of a period that is over it has none.</summary>
+    private static FeatureUse Bill(FeatureUse use, BillingCycle cycle, Instant at) => use.Gauge is not { } gauge ? use
+        : use with { Gauge = gauge with { Billed = true, Peak = gauge.PeakAt(at), PeakUntil = cycle.Billed(at).End } };
 
     /// <summary>Merges what is heard of one invoice so that any order gives the same: paid beats failed, the first failure counts.</summary>
     public static State Evolve(State state, PaymentRecorded e)
@@ -273,7 +264,7 @@ public static class Subscriptions
     private static Subscription? Own(ImmutableArray<Subscription> followed) =>
         followed.OrderBy(s => !s.Ended).ThenBy(s => s.CreatedAt).ThenBy(s => s.Id, StringComparer.Ordinal).LastOrDefault();
 
-    private static BillingCycle CycleOf(Subscription? own, DateTimeZone zone)
+    internal static BillingCycle CycleOf(Subscription? own, DateTimeZone zone)
     {
         // Until the first payment there is no paid period.
         if (own is null || own.Ended || own.Status == SubscriptionStatus.Incomplete) return BillingCycle.Calendar(zone);

@@ -141,6 +141,22 @@ public static class Tokens
         return ImmutableArray.Create(changed);
     }
 
+    internal static ImmutableArray<TokenGrant> Return(ImmutableArray<TokenGrant> grants, TokenReturn[]? returned)
+    {
+        foreach (var part in returned ?? [])
+            for (var i = 0; i < grants.Length; i++)
+                if (grants[i].Id == part.Grant)
+                    grants = grants.SetItem(i, grants[i] with
+                    {
+                        Consumed = grants[i].Consumed - part.Remaining - part.Expired - part.Revoked,
+                        Remaining = grants[i].Remaining + part.Remaining,
+                        Expired = grants[i].Expired + part.Expired,
+                        Revoked = grants[i].Revoked + part.Revoked,
+                        Debt = grants[i].Debt - part.Revoked,
+                    });
+        return grants;
+    }
+
     /// <summary>Sets tokens aside for a hold, or gives them back.</summary>
     /// <param name="sign">1 holds, −1 gives back.</param>
     internal static ImmutableArray<TokenGrant> Hold(ImmutableArray<TokenGrant> grants, GrantUse[]? held, int sign)

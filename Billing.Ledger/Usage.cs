@@ -27,7 +27,6 @@ public static class Usage
             if (timestamp > now + MaxAhead) return Rejections.TimestampInFuture(now);
             at = Instant.Min(timestamp, now);
             if (at < state.Account.OpenedAt) return Rejections.BeforeOpening(state.Account.OpenedAt.Value);
-            if (ClosedBefore(state, catalogs, feature, now) is var start && at < start) return Rejections.WindowClosed(start);
         }
         return Record(state, catalogs, feature, units, now, at, c.Timestamp ?? now, c.Enforce, c.Metadata);
     }
@@ -48,22 +47,47 @@ public static class Usage
         State state, Catalogs catalogs, Feature feature, long units, Instant now, Instant at, Instant timestamp, bool enforce,
         IReadOnlyDictionary<string, string>? metadata)
     {
-        var entitlement = Entitlements.Evaluate(state, catalogs, feature, units, now, at, enforce);
-        if (entitlement.Denial is { } denial) return Rejections.Denied(denial);
+        if (Ask(state, catalogs, feature, units, now, at, enforce, out var entitlement, out var windows) is { } rejection) return rejection;
 
         var covered = entitlement.Covered;
         var isGauge = feature.Meter!.Aggregation == Aggregation.Gauge;
         long? value = isGauge ? (state.Use(feature.Id)?.Gauge?.Value ?? 0) + units : null;
-        var isBilled = value is { } stands ? IsBilled(state, catalogs, feature, stands, now) : covered.Price.IsPriced;
-        return new UsageRecorded(
+        var period = isGauge ? null : Corrections.ClosedPeriod(windows, now);
+        var isBilled = value is { } stands ? IsBilled(state, catalogs, feature, stands, now) : covered.Price.IsPriced && period is null;
+        var recorded = new UsageRecorded(
             feature.Id, units, covered.Allowance, covered.ByTokens, covered.Overage,
             // A gauge is billed by its peak when the period ends, not by each change.
             isGauge ? null : covered.Price.UnitPrice, covered.OverLimit, value, Tokens.BurnFor(state, covered, now),
-            CountedAt(state, catalogs, feature, now, at, isGauge), entitlement.Plan, entitlement.CatalogVersion, metadata)
+            windows, entitlement.Plan, entitlement.CatalogVersion, metadata)
         {
             Version = state.Version + 1, EffectiveAt = timestamp, RecordedAt = now,
             Tiers = isGauge ? null : covered.Price.Tiers, BilledAt = isBilled ? BilledAt(state, now) : null,
         };
+        // Use of the running billing period is billed with it, whenever in it the use was heard of; that of a closed one by a line of its own.
+        if (period is null || !covered.Price.IsPriced) return recorded;
+        var line = Corrections.Adjust(state, state.Evolve(recorded), catalogs, feature, period, null, recorded, "reported late", null);
+        return line is null ? recorded : new Decision([recorded, line], null);
+    }
+
+    /// <summary>What would cover this use, and the windows in which it counts; or why it is refused. Use in a closed window has that window's terms.</summary>
+    internal static Rejection? Ask(
+        State state, Catalogs catalogs, Feature feature, long units, Instant now, Instant at, bool enforce, out Entitlement entitlement, out CountedWindow[] windows)
+    {
+        var isGauge = feature.Meter!.Aggregation == Aggregation.Gauge;
+        (entitlement, windows) = (null!, []);
+        if (at == now || at >= ClosedBefore(state, catalogs, feature, now))
+        {
+            entitlement = Entitlements.Evaluate(state, catalogs, feature, units, now, at, enforce);
+            if (entitlement.Denial is { } denial) return Rejections.Denied(denial);
+            windows = CountedAt(state, catalogs, feature, now, at, isGauge);
+            return null;
+        }
+        if (isGauge) return Rejections.GaugeWindowClosed(ClosedBefore(state, catalogs, feature, now));
+        if (PastWindows.Horizon(state, state.Use(feature.Id), now) is var horizon && at < horizon) return Rejections.WindowClosed(horizon);
+        windows = PastWindows.Windows(state, catalogs, feature, now, at);
+        if (PastWindows.IsFull(state, feature.Id, windows, units)) return Rejections.CounterFull(feature.Meter.Decimals);
+        entitlement = PastWindows.Evaluate(state, catalogs, feature, units, now, at, enforce);
+        return entitlement.Denial is { } late ? Rejections.Denied(late) : null;
     }
 
     /// <summary>When the overage so far is billed: at the end of the billing period, or of the month of it where it is longer.</summary>
@@ -131,7 +155,7 @@ public static class Usage
         return false;
     }
 
-    private static Rejection? BelowZero(State state, Feature feature, long change)
+    internal static Rejection? BelowZero(State state, Feature feature, long change)
     {
         var value = state.Use(feature.Id)?.Gauge?.Value ?? 0;
         if (value + change < 0) return Rejections.GaugeBelowZero(Quantity.ToDecimal(value, feature.Meter!.Decimals));
@@ -141,9 +165,21 @@ public static class Usage
     /// <summary>The event that closes the windows that ended at this instant, or null when none did.</summary>
     internal static QuotaReset? ResetAt(State state, Catalogs catalogs, Instant at, Instant now)
     {
-        WindowReset[] resets = [.. state.Usage.SelectMany(use => use.Counters.Where(c => c.End == at)
-            .Select(c => new WindowReset(use.Feature, c.Window, c.Start, c.Used, c.Allowance, c.ByTokens, c.Overage)))];
-        return resets.Length == 0 ? null : new QuotaReset(resets) { Version = state.Version + 1, EffectiveAt = at, RecordedAt = now };
+        PlanInForce? force = null;
+        var resets = new List<WindowReset>();
+        foreach (var use in state.Usage)
+            foreach (var counter in use.Counters)
+                if (counter.End == at) resets.Add(Reset(use.Feature, counter, force ??= Subscriptions.InForce(state, catalogs, at - Duration.Epsilon), at - Duration.Epsilon));
+        return resets.Count == 0 ? null : new QuotaReset([.. resets], force?.Plan?.Id, force?.CatalogVersion ?? 0) { Version = state.Version + 1, EffectiveAt = at, RecordedAt = now };
+
+        WindowReset Reset(string id, Counter c, PlanInForce force, Instant before)
+        {
+            var given = catalogs.Feature(id) is { } feature ? Overrides.Given(state, force.Plan, feature, before) : null;
+            var reset = new WindowReset(id, c.Window, c.Start, c.Used, c.Allowance, c.ByTokens, c.Overage) { Covers = c.Window == Window.Period || c.Window == given?.Window };
+            if (c.Window != given?.Window) return reset;
+            var limit = Entitlements.Limit(state, given, before);
+            return force.Plan!.Features.TryGetValue(id, out var ofPlan) && limit == ofPlan.Allowance ? reset : reset with { Limit = limit ?? WindowReset.Unlimited };
+        }
     }
 
     // ---- evolving
@@ -154,12 +190,12 @@ public static class Usage
         var before = index < 0 ? new FeatureUse(e.Feature, [], null) : state.Usage[index];
         var after = e.Gauge is { } value
             ? before with { Gauge = Move(before.Gauge, value, e) }
-            : before with { Counters = Count(before.Counters, e) };
+            : before with { Counters = Count(before.Counters, e), Past = IsLate(e) ? PastWindows.Count(before.Past, e) : before.Past };
 
         var due = state.DueAt;
         if (e.Gauge is null && e.Windows is { } windows)
             foreach (var window in windows)
-                if (window.End != Bounds.Never && (due is null || window.End < due)) due = window.End;
+                if (window.End != Bounds.Never && window.End > e.RecordedAt && (due is null || window.End < due)) due = window.End;
         var billing = state.Billing;
         if (e.BilledAt is { } billed)
         {
@@ -185,6 +221,7 @@ public static class Usage
         var usage = state.Usage.Select(use => use with
         {
             Counters = use.Counters.RemoveAll(c => Array.Exists(e.Resets, r => r.Feature == use.Feature && r.Window == c.Window && r.Start == c.Start)),
+            Past = PastWindows.Close(use, e),
         });
         state = state with { Usage = [.. usage] };
         return state with { DueAt = Decider.NextDue(state) };
@@ -196,12 +233,13 @@ public static class Usage
         // One new array, whatever number of windows the use counts in.
         var added = 0;
         foreach (var window in windows)
-            if (IndexOf(counters, window.Window) < 0) added++;
+            if (window.End > e.RecordedAt && IndexOf(counters, window.Window) < 0) added++;
         var result = new Counter[counters.Length + added];
         counters.CopyTo(result);
         var end = counters.Length;
         foreach (var window in windows)
         {
+            if (window.End <= e.RecordedAt) continue;
             var i = IndexOf(counters, window.Window);
             if (i < 0) i = end++;
             var c = result[i] is { } running && running.Start == window.Start
@@ -220,7 +258,23 @@ public static class Usage
         return System.Runtime.InteropServices.ImmutableCollectionsMarshal.AsImmutableArray(result);
     }
 
-    private static ImmutableArray<PricedUse> AddPriced(ImmutableArray<PricedUse> priced, UsageRecorded e)
+    private static bool IsLate(UsageRecorded e)
+    {
+        foreach (var window in e.Windows ?? [])
+            if (window.End <= e.RecordedAt) return true;
+        return false;
+    }
+
+    internal static ImmutableArray<PricedUse> TakePriced(ImmutableArray<PricedUse> priced, PricedUse[]? taken)
+    {
+        foreach (var part in taken ?? [])
+            for (var i = 0; i < priced.Length; i++)
+                if (priced[i].UnitPrice == part.UnitPrice) priced = priced.SetItem(i, priced[i] with { Units = priced[i].Units - part.Units });
+        // What was billed of it already is owed back: the entry stays until it is.
+        return priced.RemoveAll(p => p is { Units: 0, Billed: 0 });
+    }
+
+    internal static ImmutableArray<PricedUse> AddPriced(ImmutableArray<PricedUse> priced, UsageRecorded e)
     {
         if (e.UnitPrice is { } price && e.Overage > 0) return AddPriced(priced, price, e.Overage);
         foreach (var tier in e.Tiers ?? []) priced = AddPriced(priced, tier.UnitPrice, tier.Units);

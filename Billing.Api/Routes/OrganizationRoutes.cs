@@ -92,4 +92,15 @@ internal static class Text
     public static string? Reason(string? reason) => reason is { Length: > Ids.MaxReasonLength }
         ? throw new ApiException("invalid_field", $"A reason has at most {Ids.MaxReasonLength} characters.", "reason")
         : reason;
+
+    /// <summary>A text for people: null when it is empty, without control characters, and of no more than so many characters.</summary>
+    /// <param name="lines">Whether it may have several lines.</param>
+    public static string? Limited(string? text, string field, int most, bool lines = false)
+    {
+        if (string.IsNullOrWhiteSpace(text)) return null;
+        text = text.Trim();
+        if (text.Length > most) throw new ApiException("invalid_field", $"'{field}' has at most {most} characters.", field);
+        if (text.Any(c => char.IsControl(c) && !(lines && c is '\n' or '\r'))) throw new ApiException("invalid_field", $"'{field}' has no control characters{(lines ? " but line breaks" : "")}.", field);
+        return text;
+    }
 }

@@ -209,10 +209,10 @@ public static class LedgerExport
                     rest = rest.Slice(rest.GetPosition(1, end));
                     number++;
                 }
-                if (rest.Length > MaxLineBytes) throw new DamagedEventException(null, $"Line {number} has more than {MaxLineBytes} bytes.");
+                if (rest.Length > MaxLineBytes) throw new DamagedEventException(VersionAt(number), $"Line {number} has more than {MaxLineBytes} bytes.");
                 if (read.IsCompleted)
                 {
-                    if (!rest.IsEmpty) throw new DamagedEventException(null, $"It ends in the middle of line {number}: its tail was cut off.");
+                    if (!rest.IsEmpty) throw new DamagedEventException(VersionAt(number), $"It ends in the middle of line {number}: its tail was cut off.");
                     yield break;
                 }
                 from.AdvanceTo(rest.Start, rest.End);
@@ -222,6 +222,9 @@ public static class LedgerExport
         {
             await from.CompleteAsync();
         }
+
+        // Line 1 is the header.
+        static long VersionAt(long line) => line - 1;
     }
 }
 

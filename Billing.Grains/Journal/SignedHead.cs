@@ -98,7 +98,7 @@ public sealed record SignedHead(string Organization, long Version, string Hash, 
             // Systems name the curve by its number or by one of its names.
             if (key.ExportParameters(false).Curve.Oid is { Value: "1.2.840.10045.3.1.7" } or { FriendlyName: "nistP256" or "ECDSA_P256" }) return key;
         }
-        catch (Exception e) when (e is ArgumentException or CryptographicException)
+        catch (Exception e) when (e is ArgumentException or CryptographicException or PlatformNotSupportedException)
         {
             // Said below.
         }

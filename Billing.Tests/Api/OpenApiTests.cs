@@ -59,6 +59,7 @@ public sealed partial class OpenApiTests
         GET /v1/organizations/{organization}/ledger/state
         GET /v1/organizations/{organization}/ledger/verify
         GET /v1/organizations/{organization}/ledger/export
+        GET /v1/organizations/{organization}/ledger/head
         POST /v1/organizations/{organization}/reconcile
         GET /v1/stripe/events
         POST /v1/stripe/events/{id}/replay
@@ -141,6 +142,10 @@ public sealed partial class OpenApiTests
     [InlineData("UsageBatchBody", "items")]
     [InlineData("GaugeBody", "value")]
     [InlineData("GrantBody", "tokens")]
+    [InlineData("HoldBody", "feature", "quantity")]
+    [InlineData("SettleHoldBody", "quantity")]
+    [InlineData("OverrideBody")]
+    [InlineData("SpendCapsBody")]
     [InlineData("SetPlanBody", "plan")]
     [InlineData("CloseOrganizationBody")]
     public async Task a_body_needs_what_the_api_would_miss_and_nothing_else(string schema, params string[] fields)
@@ -162,6 +167,11 @@ public sealed partial class OpenApiTests
         Has("UsageRecordView", (await api.Use("acme", "ai_requests")).Json);
         Has("Problem", (await api.Use("acme", "ai_requests", 9)).Json);
         Has("DenialView", (await api.Use("acme", "ai_requests", 9))["denial"]!);
+        var hold = (await api.Post("/v1/organizations/acme/holds", new { feature = "ai_requests", quantity = 1 })).Json;
+        Has("HoldView", hold);
+        Has("HoldEndView", (await api.Post($"/v1/organizations/acme/holds/{hold["id"]}/settle", new { quantity = 1 })).Json);
+        Has("OverrideView", (await api.Put("/v1/organizations/acme/overrides/projects", new { allowance = 50 })).Json);
+        Has("SpendCapsView", (await api.Put("/v1/organizations/acme/spend-caps", new { organization = 50 })).Json);
         Has("SubscriptionView", (await api.Get("/v1/organizations/acme/subscription")).Json);
         Has("UsageView", (await api.Get("/v1/organizations/acme/usage/current")).Json);
         Has("TokensView", (await api.Get("/v1/organizations/acme/tokens")).Json);

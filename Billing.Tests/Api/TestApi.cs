@@ -274,7 +274,7 @@ public sealed record Answer(int Status, JsonNode Json, string Text, Dictionary<s
     public static Answer Of(int status, string text, IEnumerable<(string Name, string Value)> headers)
     {
         var named = headers.ToDictionary(h => h.Name, h => h.Value, StringComparer.OrdinalIgnoreCase);
-        var isJson = named.GetValueOrDefault("Content-Type")?.Split(';')[0].EndsWith("json", StringComparison.Ordinal) == true;
+        var isJson = named.GetValueOrDefault("Content-Type")?.Split(';')[0] is "application/json" or "application/problem+json";
         return new Answer(status, (isJson ? JsonNode.Parse(text) : null) ?? new JsonObject(), text, named);
     }
 

@@ -11,6 +11,8 @@ internal sealed class Spec(Catalogs catalogs)
 {
     private static int ids;
 
+    private Catalogs catalogs = catalogs;
+
     private Decision last = Decision.AlreadyDone;
 
     public State State { get; private set; } = State.Empty("acme");
@@ -29,6 +31,13 @@ internal sealed class Spec(Catalogs catalogs)
         Assert.Empty(problems);
         return catalog! with { Version = i + 1 };
     }));
+
+    /// <summary>From now on with these versions of the catalog.</summary>
+    public Spec On(Catalogs versions)
+    {
+        catalogs = versions;
+        return this;
+    }
 
     public Spec At(string time)
     {
