@@ -69,6 +69,15 @@ public sealed record Denial(
     ImmutableArray<string> UpgradeTo, ImmutableArray<string> TokenPackages, Instant? ResetsAt)
 {
     public string Code { get; } = Spelling.Of(Kind);
+
+    /// <summary>The catalog's version then.</summary>
+    public int CatalogVersion { get; init; }
+
+    /// <summary>When the use happened that was denied; null when it was then.</summary>
+    public Instant? UsedAt { get; init; }
+
+    /// <summary>What went before it in a request of which all is recorded or none: <see cref="Version"/> is before these.</summary>
+    public ImmutableArray<RecordUsage> Behind { get; init; } = [];
 }
 
 /// <summary>THE QUOTA CHECK. One pure function answers checks and decides consumes, so that they can never disagree.</summary>
