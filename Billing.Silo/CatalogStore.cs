@@ -29,11 +29,9 @@ public sealed class CatalogStore(Database database, CatalogDefaults defaults)
     /// <summary>Reads what was published. Nothing is written.</summary>
     public async Task<Catalogs> Load()
     {
-        var stored = await database.Read(c => c.Query<byte[]>("SELECT json FROM catalogs ORDER BY version").AsList());
+        var stored = await Stored();
         if (stored.Count == 0) throw new InvalidDataException("No catalog was ever published here.");
-        var loaded = new Catalogs(stored.Select((content, i) => Parse(content, i + 1)));
-        Volatile.Write(ref catalogs, loaded);
-        return loaded;
+        return Keep(stored);
     }
 
     /// <summary>Makes this content the current version. Content that is current already stays the version that it is.</summary>
@@ -42,20 +40,28 @@ public sealed class CatalogStore(Database database, CatalogDefaults defaults)
     {
         var (catalog, problems) = CatalogReader.Read(json, defaults);
         if (catalog is null) return problems;
-        var rows = await database.Read(c => c.Query<(byte[] Json, long PublishedAt)>("SELECT json, published_at FROM catalogs ORDER BY version").AsList());
-        var (stored, at) = (rows.ConvertAll(r => r.Json), rows.ConvertAll(r => r.PublishedAt));
+        var stored = await Stored();
         var hash = SHA256.HashData(json);
-        if (stored.Count == 0 || !SHA256.HashData(stored[^1]).AsSpan().SequenceEqual(hash))
+        if (stored.Count == 0 || !SHA256.HashData(stored[^1].Json).AsSpan().SequenceEqual(hash))
         {
-            if (Changed([.. stored.Select((content, i) => Parse(content, i + 1))], catalog) is { Count: > 0 } changed) return changed;
+            if (Changed([.. stored.Select((row, i) => Parse(row.Json, i + 1))], catalog) is { Count: > 0 } changed) return changed;
             await database.Write(c => c.Execute(
                 "INSERT INTO catalogs (version, content_hash, json, published_at) VALUES (@version, @hash, @json, @now)",
                 new { version = stored.Count + 1, hash, json, now = Micros.Of(now) }));
-            stored.Add(json);
-            at.Add(Micros.Of(now));
+            stored.Add((json, Micros.Of(now)));
         }
-        Volatile.Write(ref published, new Published(new Catalogs(stored.Select((content, i) => Parse(content, i + 1))), at));
+        Keep(stored);
         return [];
+    }
+
+    private Task<List<(byte[] Json, long PublishedAt)>> Stored() =>
+        database.Read(c => c.Query<(byte[] Json, long PublishedAt)>("SELECT json, published_at FROM catalogs ORDER BY version").AsList());
+
+    private Catalogs Keep(List<(byte[] Json, long PublishedAt)> stored)
+    {
+        var now = new Published(new Catalogs(stored.Select((row, i) => Parse(row.Json, i + 1))), stored.ConvertAll(row => row.PublishedAt));
+        Volatile.Write(ref published, now);
+        return now.Catalogs;
     }
 
     private Catalog Parse(byte[] json, int version)
