@@ -28,6 +28,8 @@ internal static class ApiDocument
         ["after"] = ("The version after which to begin.", new OpenApiSchema { Type = JsonSchemaType.Integer }),
         ["type"] = ("An event type such as usage-recorded.", new OpenApiSchema { Type = JsonSchemaType.String }),
         ["status"] = ("draft, open, paid, void or uncollectible.", new OpenApiSchema { Type = JsonSchemaType.String, Enum = ["draft", "open", "paid", "void", "uncollectible"] }),
+        ["at"] = ("now, or period_end (without one).", new OpenApiSchema { Type = JsonSchemaType.String, Enum = ["now", "period_end"] }),
+        ["prorate"] = ("With at=now: whether the unused rest is credited.", new OpenApiSchema { Type = JsonSchemaType.Boolean }),
         ["state"] = ("pending, applied, ignored, unclaimed or failed.", new OpenApiSchema { Type = JsonSchemaType.String, Enum = ["pending", "applied", "ignored", "unclaimed", "failed"] }),
     };
 
@@ -97,9 +99,10 @@ internal static class ApiDocument
         app.MapGet("/", () => Results.Redirect("/swagger")).ExcludeFromDescription();
     }
 
-    /// <summary>A check is a POST because it has a body; it changes nothing.</summary>
+    /// <summary>A check or a preview is a POST because it has a body; it changes nothing.</summary>
     private static bool ChangesAnOrganization(string path, string? method) =>
-        method is "POST" or "PUT" or "DELETE" && path.StartsWith("v1/organizations", StringComparison.Ordinal) && !path.EndsWith("/check", StringComparison.Ordinal);
+        method is "POST" or "PUT" or "DELETE" && path.StartsWith("v1/organizations", StringComparison.Ordinal) && !path.EndsWith("/check", StringComparison.Ordinal) && !path.EndsWith("/preview", StringComparison.Ordinal)
+        || path == "v1/catalog/moves";
 
     /// <summary>What every route of a kind may refuse, beside what it names itself.</summary>
     private static void AddProblems(OpenApiOperation operation, OpenApiOperationTransformerContext context, string path, IList<object> metadata)

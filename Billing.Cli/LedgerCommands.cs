@@ -53,6 +53,11 @@ internal static class LedgerCommands
         };
         var all = new Option<bool>("--all") { Description = "Every organization of the journal." };
         var head = new Option<string?>("--head") { Description = "A signed head that was kept: it must lie on the stream.", HelpName = "FILE" };
+        // A mistyped option is not taken for a file.
+        targets.Validators.Add(result =>
+        {
+            foreach (var token in result.Tokens.Where(t => t.Value.StartsWith('-') && t.Value != "-")) result.AddError($"There is no option '{token.Value}' here.");
+        });
         var command = new Command("verify", "Recompute hashes, versions, books and head. Names the first bad event. Ends with 0 when all is well, with 1 on a finding.")
         {
             targets, all, head, PublicKey,

@@ -76,7 +76,7 @@ internal static class Verifying
             await using var export = File.OpenRead(target);
             return await VerifyExport(terminal, target, export, kept, stop);
         }
-        if (!journal.Exists) throw new UsageException($"There is no file '{target}', and no journal at '{journal.Path}' that could have an organization of that name. Say with --journal where it is.");
+        if (!journal.IsNamed && !journal.Exists) throw new UsageException($"There is no file '{target}', and no journal at '{journal.Path}' that could have an organization of that name. Say with --journal where it is.");
         await using var database = journal.Open();
         var sqlite = new SqliteJournal(database);
         // What is signed to be there is missing, and not unknown.

@@ -118,7 +118,11 @@ public sealed record StepView(string Rule, string Outcome, IReadOnlyDictionary<s
 /// <param name="Status">The subscription's status in Stripe's spelling; <c>none</c> without one.</param>
 /// <param name="Version">The version of its last event.</param>
 public sealed record OrganizationView(
-    string Id, string? Plan, string Status, string TimeZone, bool Test, Instant OpenedAt, Instant? ClosedAt, long Version);
+    string Id, string? Plan, string Status, string TimeZone, bool Test, Instant OpenedAt, Instant? ClosedAt, long Version)
+{
+    /// <summary>What a test organization's own clock says, once it was moved.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public Instant? Clock { get; init; }
+}
 
 /// <summary>One recorded use.</summary>
 /// <param name="Id"><c>ur_</c> and the version of its event.</param>
@@ -342,7 +346,7 @@ public sealed record PendingTopUpView(string Id, string TokenPackage, long Token
 public sealed record TopUpMonthView(Instant Start, Instant End, int Count, Money Amount);
 
 /// <summary>The plan in force, the subscription behind it and its payments.</summary>
-/// <param name="Id">The subscription's id at Stripe; null without one.</param>
+/// <param name="Id">The subscription's id at Stripe, or <c>ls_</c> and the version of its event; null without one.</param>
 /// <param name="Status">Stripe's spelling; <c>active</c> for a plan that an operator set; <c>none</c> without a subscription.</param>
 /// <param name="Source">fallback, operator, subscription or none: where the plan in force comes from.</param>
 /// <param name="SubscribedPlan">The plan of the subscription, which is not in force when it gives no access.</param>
@@ -350,7 +354,29 @@ public sealed record TopUpMonthView(Instant Start, Instant End, int Count, Money
 public sealed record SubscriptionView(
     string? Plan, int CatalogVersion, string Status, string Source, string? Id, string? SubscribedPlan, string? Interval, PeriodView Period,
     Instant? TrialEnd, bool CancelAtPeriodEnd, Instant? CancelAt, Instant? CanceledAt, Instant? EndedAt, Instant? GraceUntil,
-    IReadOnlyList<PaymentView> Payments);
+    IReadOnlyList<PaymentView> Payments)
+{
+    /// <summary>Who keeps the subscription and charges for it: ledger or stripe; null without one that goes on.</summary>
+    public string? KeptBy { get; init; }
+
+    /// <summary>What it costs for a period, by the catalog version that it was sold; null where that has no price.</summary>
+    public Money? Price { get; init; }
+
+    /// <summary>What changes at the period's end.</summary>
+    public ScheduledChangeView? Scheduled { get; init; }
+
+    /// <summary>Kept by the ledger: whether there is something to pay with when a trial ends.</summary>
+    public bool? PaymentMethod { get; init; }
+
+    /// <summary>Since when it is paused.</summary>
+    public Instant? PausedAt { get; init; }
+
+    /// <summary>When a plan that an operator gave for a time ends.</summary>
+    public Instant? Until { get; init; }
+
+    /// <summary>Whether the organization had its one trial.</summary>
+    public bool TrialUsed { get; init; }
+}
 
 /// <param name="Status">paid or failed.</param>
 public sealed record PaymentView(

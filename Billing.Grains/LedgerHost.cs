@@ -146,6 +146,11 @@ public sealed class LedgerHost : ILedgerHost, IAsyncDisposable
         public ValueTask<SubscriptionView?> Subscription(Instant now) =>
             With(state => state.IsOpened ? Reading.Subscription(state, host.catalogs(), now) : null);
 
+        public ValueTask<ChangePreviewResult> PreviewChange(Command command) => With(state => Reading.PreviewChange(state, host.catalogs(), command));
+
+        public ValueTask<CatalogMoveView?> PreviewMove(int version, Instant now) =>
+            With(state => state.IsOpened ? Reading.PreviewMove(state, host.catalogs(), version, now) : null);
+
         public ValueTask<IReadOnlyList<InvoiceView>?> Invoices() =>
             With<IReadOnlyList<InvoiceView>?>(state => state.IsOpened ? [.. state.Billing.Invoices.Reverse().Select(InvoiceView.Of)] : null);
 

@@ -64,6 +64,10 @@ public sealed class CatalogStore(Database database, CatalogDefaults defaults)
         return now.Catalogs;
     }
 
+    /// <summary>When each version was published, version 1 first.</summary>
+    public async Task<IReadOnlyList<Instant>> PublishedAt() =>
+        [.. (await database.Read(c => c.Query<long>("SELECT published_at FROM catalogs ORDER BY version").AsList())).Select(Micros.ToInstant)];
+
     private Catalog Parse(byte[] json, int version)
     {
         var (catalog, problems) = CatalogReader.Read(json, defaults);
