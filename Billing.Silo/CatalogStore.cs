@@ -29,10 +29,10 @@ public sealed class CatalogStore(Database database, CatalogDefaults defaults)
     /// <summary>Reads what was published. Nothing is written.</summary>
     public async Task<Catalogs> Load()
     {
-        var stored = await database.Read(c => c.Query<byte[]>("SELECT json FROM catalogs ORDER BY version").AsList());
-        if (stored.Count == 0) throw new InvalidDataException("No catalog was ever published here.");
-        var loaded = new Catalogs(stored.Select((content, i) => Parse(content, i + 1)));
-        Volatile.Write(ref catalogs, loaded);
+        var rows = await database.Read(c => c.Query<(byte[] Json, long PublishedAt)>("SELECT json, published_at FROM catalogs ORDER BY version").AsList());
+        if (rows.Count == 0) throw new InvalidDataException("No catalog was ever published here.");
+        var loaded = new Catalogs(rows.Select((row, i) => Parse(row.Json, i + 1)));
+        Volatile.Write(ref published, new Published(loaded, rows.ConvertAll(r => r.PublishedAt)));
         return loaded;
     }
 
