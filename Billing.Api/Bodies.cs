@@ -57,6 +57,35 @@ public sealed record UsageBatchView(int Recorded, int Replayed, int Refused, IRe
 /// <param name="Value">The gauge's value from now on.</param>
 public sealed record GaugeBody([property: Required, JsonConverter(typeof(QuantityJson))] decimal? Value);
 
+/// <param name="Feature">A metered feature's id; gauges cannot be held.</param>
+/// <param name="Quantity">In whole units, with at most the meter's decimals.</param>
+/// <param name="ExpiresIn">Seconds, from 1 to 604,800 (7 days); 900 (15 minutes) without one.</param>
+/// <param name="Metadata">Comes back with the hold, and with its use unless the settling brings its own: at most 20 entries, keys of 40 and values of 500 characters.</param>
+public sealed record HoldBody(
+    [property: Required] string? Feature, [property: Required, JsonConverter(typeof(QuantityJson))] decimal? Quantity, long? ExpiresIn, Dictionary<string, string>? Metadata);
+
+/// <param name="Quantity">What was used. Up to what is held it is never refused; what is more is checked like any use. 0 records nothing.</param>
+/// <param name="Metadata">The hold's without it.</param>
+public sealed record SettleHoldBody([property: Required, JsonConverter(typeof(QuantityJson))] decimal? Quantity, Dictionary<string, string>? Metadata);
+
+/// <summary>Nothing: a body with anything in it is refused.</summary>
+public sealed record EmptyBody;
+
+/// <param name="Allowance">Metered features: whole units in the window; a gauge's limit.</param>
+/// <param name="Unlimited">Metered features: no limit.</param>
+/// <param name="Until">When the plan's word stands again; without one, when the override is removed.</param>
+/// <param name="Reason">Kept in the ledger for ever: no names, no addresses.</param>
+public sealed record OverrideBody([property: JsonConverter(typeof(QuantityJson))] decimal? Allowance, bool Unlimited, Instant? Until, string? Reason);
+
+/// <param name="Reason">Kept in the ledger for ever: no names, no addresses.</param>
+public sealed record RemoveOverrideBody(string? Reason);
+
+/// <param name="Organization">Minor units over all features in one billing period; null is no cap.</param>
+/// <param name="Features">Minor units for each feature that has a cap of its own.</param>
+public sealed record SpendCapsBody(long? Organization, Dictionary<string, long>? Features);
+
+public sealed record OverridesView(IReadOnlyList<OverrideView> Overrides);
+
 /// <param name="Items">Feature and quantity; the quantity is one unit without one.</param>
 public sealed record CheckBody([property: Required] IReadOnlyList<CheckItemBody>? Items);
 
@@ -71,6 +100,31 @@ public sealed record EntitlementsView(bool HasAccess, IReadOnlyList<EntitlementV
 /// <param name="ExpiresAt">Never without one.</param>
 /// <param name="Reason">Kept in the ledger for ever: no names, no addresses.</param>
 public sealed record GrantBody([property: Required] long? Tokens, string? Kind, int? Priority, Instant? ExpiresAt, string? Reason);
+
+/// <param name="TokenPackage">What is bought.</param>
+/// <param name="Threshold">It is bought when fewer tokens than these are left.</param>
+/// <param name="MaxCount">The most that are asked for in one calendar month, paid or not.</param>
+/// <param name="MaxAmount">The most in one calendar month, in minor units of the catalog's currency.</param>
+/// <param name="CoolOffMinutes">The least time between two; an hour without one.</param>
+public sealed record TopUpBody(
+    [property: Required] string? TokenPackage, [property: Required] long? Threshold, [property: Required] int? MaxCount, [property: Required] long? MaxAmount, int? CoolOffMinutes);
+
+/// <param name="Payment">What the money is known by, such as a payment intent's id. The same one gives tokens once.</param>
+/// <param name="Amount">What was paid, in minor units; what was asked for without one.</param>
+public sealed record CompleteTopUpBody([property: Required] string? Payment, long? Amount);
+
+/// <param name="Failure">A code such as card_declined.</param>
+public sealed record FailTopUpBody([property: Required] string? Failure);
+
+/// <summary>Something that somebody should know.</summary>
+/// <param name="Kind">usage, tokens_low, trial_ending, top_up_limited or top_up_switched_off.</param>
+/// <param name="Message">Can be shown to a person.</param>
+/// <param name="Percent">Usage: the threshold that was reached, in per cent of the limit.</param>
+/// <param name="Window">Usage: the limit's window; null for a gauge.</param>
+/// <param name="End">When the window, the trial, or the month of a top-up's limit ends.</param>
+/// <param name="Value">Used in the window, in whole units; tokens left.</param>
+public sealed record AlertView(
+    long Version, string Kind, Instant At, string Message, string? Feature, int? Percent, string? Window, Instant? Start, Instant? End, decimal? Value, decimal? Limit);
 
 /// <param name="Plan">May be left out to say only whether there is a payment method.</param>
 /// <param name="Interval">month, quarter or year: to subscribe, or to change the interval. Without one, an operator gives the plan, unless the ledger keeps a subscription.</param>
@@ -208,10 +262,14 @@ public sealed record LedgerEventView(
 public sealed record VerificationView(bool Ok, long Events, string Head, long? FirstBadVersion, string? Problem);
 
 /// <summary>One change of the token balance.</summary>
-/// <param name="Kind">purchased, granted, promotional, burned, revoked or expired.</param>
+/// <param name="Kind">purchased, granted, promotional, burned, held, freed, revoked or expired.</param>
 /// <param name="Tokens">Positive adds to the balance, negative takes from it.</param>
 public sealed record TokenTransactionView(
-    long Version, string Kind, long Tokens, string Grant, Instant At, string? Feature, string? Usage, string? Package, string? Payment, string? Reason);
+    long Version, string Kind, long Tokens, string Grant, Instant At, string? Feature, string? Usage, string? Package, string? Payment, string? Reason)
+{
+    /// <summary>The hold that the tokens were set aside for, or that freed them: what it came to burned some again.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public string? Hold { get; init; }
+}
 
 /// <summary>Use of one feature in buckets of time.</summary>
 public sealed record UsageHistoryView(string Feature, string Unit, string Bucket, Instant From, Instant To, IReadOnlyList<UsageBucketView> Buckets);
@@ -235,7 +293,11 @@ public sealed record PriceView(string Interval, Money Price, string LookupKey);
 /// <param name="Unlimited">Metered features: there is no limit.</param>
 public sealed record PlanFeatureView(
     string Feature, string Name, string Type, bool Included, string? Value, decimal? Allowance, bool Unlimited, string? Unit, string? Window, string? Mode,
-    string? UnitPrice, IReadOnlyList<RateLimitView> RateLimits);
+    string? UnitPrice, IReadOnlyList<TierView> Tiers, IReadOnlyList<RateLimitView> RateLimits);
+
+/// <summary>Overage in one billing period up to so much of it costs this for a unit.</summary>
+/// <param name="UpTo">Whole units of overage; null is all the rest.</param>
+public sealed record TierView(decimal? UpTo, string UnitPrice);
 
 public sealed record RateLimitView(decimal Limit, string Window);
 
@@ -289,6 +351,18 @@ public sealed class QuantityJson : JsonConverter<decimal>
 [JsonSerializable(typeof(UsageBatchView))]
 [JsonSerializable(typeof(GaugeBody))]
 [JsonSerializable(typeof(CheckBody))]
+[JsonSerializable(typeof(HoldBody))]
+[JsonSerializable(typeof(SettleHoldBody))]
+[JsonSerializable(typeof(EmptyBody))]
+[JsonSerializable(typeof(OverrideBody))]
+[JsonSerializable(typeof(RemoveOverrideBody))]
+[JsonSerializable(typeof(SpendCapsBody))]
+[JsonSerializable(typeof(HoldView))]
+[JsonSerializable(typeof(Page<HoldView>))]
+[JsonSerializable(typeof(HoldEndView))]
+[JsonSerializable(typeof(OverrideView))]
+[JsonSerializable(typeof(OverridesView))]
+[JsonSerializable(typeof(SpendCapsView))]
 [JsonSerializable(typeof(EntitlementsView))]
 [JsonSerializable(typeof(GrantBody))]
 [JsonSerializable(typeof(SubscriptionBody))]
@@ -301,6 +375,11 @@ public sealed class QuantityJson : JsonConverter<decimal>
 [JsonSerializable(typeof(CatalogMovesView))]
 [JsonSerializable(typeof(IReadOnlyList<CatalogVersionView>))]
 [JsonSerializable(typeof(ChangePreviewView))]
+[JsonSerializable(typeof(TopUpBody))]
+[JsonSerializable(typeof(CompleteTopUpBody))]
+[JsonSerializable(typeof(FailTopUpBody))]
+[JsonSerializable(typeof(TopUpView))]
+[JsonSerializable(typeof(Page<AlertView>))]
 [JsonSerializable(typeof(ApiKeyBody))]
 [JsonSerializable(typeof(NewApiKeyView))]
 [JsonSerializable(typeof(Page<ApiKeyView>))]

@@ -65,6 +65,8 @@ public static class Program
         v1.MapEntitlements(services);
         v1.MapUsage(services);
         v1.MapTokens(services);
+        v1.MapTopUps(services);
+        v1.MapAlerts(services);
         v1.MapSubscription(services);
         v1.MapInvoices(services);
         v1.MapOrganizations(services);

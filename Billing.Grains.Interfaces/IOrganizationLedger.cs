@@ -41,6 +41,9 @@ public interface IOrganizationLedger
     /// <summary>Token balance and grants. Null when there is no such organization.</summary>
     ValueTask<TokensView?> Tokens(Instant now);
 
+    /// <summary>Automatic top-up: its terms and what was asked for. Null when there is no such organization.</summary>
+    ValueTask<TopUpView?> TopUp(Instant now);
+
     /// <summary>The plan in force, the subscription behind it and its payments. Null when there is no such organization.</summary>
     ValueTask<SubscriptionView?> Subscription(Instant now);
 

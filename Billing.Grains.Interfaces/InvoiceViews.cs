@@ -7,7 +7,7 @@ namespace Billing.Grains;
 
 // Invoices as callers read them. Amounts are minor units with their currency; credits are negative.
 
-/// <summary>An invoice: <c>total = subtotal − discount + exclusive tax</c>, <c>amount_due = total − credit</c>. Lists leave out what it is made of.</summary>
+/// <summary>An invoice: <c>total = subtotal − discount + exclusive tax</c>, and what is due is the total less the credit. Lists leave out what it is made of.</summary>
 /// <param name="Id"><c>in_</c> and the version of its event.</param>
 /// <param name="Number"><c>INV-2026-11-acme</c>; null for a draft.</param>
 /// <param name="Status">draft, open, paid, void or uncollectible.</param>

@@ -91,6 +91,17 @@ public static class Reading
                 new Money(catalogs.Feature(c.Feature) is { } feature ? Ledger.SpendCaps.Charged(state, catalogs, feature, now) : 0, currency)))]);
     }
 
+    /// <summary>Automatic top-up: its terms and what was asked for.</summary>
+    public static TopUpView TopUp(State state, Catalogs catalogs, Instant clock)
+    {
+        var (month, count, amount) = TopUps.InMonth(state, state.Now(clock));
+        var (currency, topUp) = (catalogs.Current.Currency, state.Alerts.TopUp ?? TopUpState.None);
+        return new TopUpView(topUp is { Terms: not null, SwitchedOff: null }, topUp.Terms?.Package, topUp.Terms?.Threshold, topUp.Terms?.MaxCount,
+            topUp.Terms is { } terms ? new Money(terms.MaxAmount, currency) : null, topUp.Terms?.CoolOffMinutes,
+            topUp.Pending is { } p ? new PendingTopUpView(p.Id, p.Package, p.Tokens, new Money(p.Amount, p.Currency), p.RequestedAt) : null,
+            new TopUpMonthView(month.Start, month.End, count, new Money(amount, currency)), topUp.Failures, topUp.SwitchedOff, topUp.LastAt, TopUps.NextAt(state));
+    }
+
     /// <summary>The plan in force, the subscription behind it and its payments.</summary>
     public static SubscriptionView Subscription(State state, Catalogs catalogs, Instant clock)
     {

@@ -266,6 +266,23 @@ public sealed record GrantView(
     string Id, string Kind, int Priority, Instant GrantedAt, Instant? ExpiresAt, long Granted, long Consumed, long Held, long Expired, long Revoked,
     long Remaining, long Debt, string? Package, string? Payment, Money? Paid);
 
+/// <summary>Automatic top-up.</summary>
+/// <param name="Enabled">Whether it buys. It does not without terms, nor when it switched itself off.</param>
+/// <param name="MaxCount">The most that are asked for in one calendar month, paid or not.</param>
+/// <param name="Pending">The one that was asked for and has no answer yet.</param>
+/// <param name="Failures">Failed payments in a row.</param>
+/// <param name="SwitchedOff">Why it switched itself off: payments_failed, package_not_sold or price_above_limit.</param>
+/// <param name="NextAt">When the next one will be asked for if nothing changes; null when tokens are not short or one is pending.</param>
+public sealed record TopUpView(
+    bool Enabled, string? TokenPackage, long? Threshold, int? MaxCount, Money? MaxAmount, int? CoolOffMinutes, PendingTopUpView? Pending, TopUpMonthView Month,
+    int Failures, string? SwitchedOff, Instant? LastAt, Instant? NextAt);
+
+/// <param name="Amount">What it costs.</param>
+public sealed record PendingTopUpView(string Id, string TokenPackage, long Tokens, Money Amount, Instant RequestedAt);
+
+/// <summary>What was asked for in the running calendar month of the organization's zone.</summary>
+public sealed record TopUpMonthView(Instant Start, Instant End, int Count, Money Amount);
+
 /// <summary>The plan in force, the subscription behind it and its payments.</summary>
 /// <param name="Id">The subscription's id at Stripe, or <c>ls_</c> and the version of its event; null without one.</param>
 /// <param name="Status">Stripe's spelling; <c>active</c> for a plan that an operator set; <c>none</c> without a subscription.</param>

@@ -138,6 +138,8 @@ public sealed class LedgerHost : ILedgerHost, IAsyncDisposable
 
         public ValueTask<TokensView?> Tokens(Instant now) => With(state => state.IsOpened ? Reading.Tokens(state, now) : null);
 
+        public ValueTask<TopUpView?> TopUp(Instant now) => With(state => state.IsOpened ? Reading.TopUp(state, host.catalogs(), now) : null);
+
         public ValueTask<SubscriptionView?> Subscription(Instant now) =>
             With(state => state.IsOpened ? Reading.Subscription(state, host.catalogs(), now) : null);
 

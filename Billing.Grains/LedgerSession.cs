@@ -183,7 +183,7 @@ public sealed class LedgerSession
             var decided = Decide(batch, state, asked);
             if (decided.Unsure.Count > 0)
             {
-                // Before anything is refused, the journal is asked: an old success must not become a refusal because things changed since.
+                // Before anything is refused or found done, the journal is asked: an old success must not become a refusal because things changed since.
                 await Ask(decided.Unsure, asked);
                 continue;
             }
@@ -275,11 +275,9 @@ public sealed class LedgerSession
     {
         var recorded = Recorded(command.Id, decided, asked);
         var decision = Decider.Decide(decided.State, book, command, recorded);
-        if (decision.Rejection is { } rejection)
-        {
-            if (recorded is null && !asked.Knows(command.Id) && !memory.IsComplete) decided.Unsure.Add(command.Id);
-            return new CommandOutcome(0, 0, 0, rejection);
-        }
+        // What writes nothing has nothing that the journal's index could catch: neither a refusal nor an answer that all is as asked.
+        if (decision.Events.IsEmpty && recorded is null && !asked.Knows(command.Id) && !memory.IsComplete) decided.Unsure.Add(command.Id);
+        if (decision.Rejection is { } rejection) return new CommandOutcome(0, 0, 0, rejection);
         if (decision.Events.IsEmpty) return new CommandOutcome(0, 0, recorded?.Version ?? 0, null);
 
         var first = decided.Events.Count;

@@ -13,7 +13,7 @@ public static class Corrections
     {
         if (Refused(state, catalogs, c.Record, out var feature) is { } refused) return refused;
         if (feature.Meter!.Aggregation == Aggregation.Gauge) return GaugeCorrections.Decide(state, catalogs, feature, c, now);
-        var voided = Void(state, catalogs, feature, c.Record, 0, 0, now, c.Reason, c.By);
+        var voided = Void(state, catalogs, feature, AsItStands(state, catalogs, feature, c.Record), 0, 0, now, c.Reason, c.By);
         var after = state.Evolve(voided);
         var line = ClosedPeriod(c.Record, state.Use(feature.Id)) is { } period
             ? Adjust(state, after, catalogs, feature, period, c.Record, null, "taken back", c.Reason)
@@ -35,6 +35,7 @@ public static class Corrections
         if (units == r.Quantity) return Decision.AlreadyDone;
         if (isGauge) return GaugeCorrections.Decide(state, catalogs, feature, c, units, now);
 
+        r = AsItStands(state, catalogs, feature, r);
         var more = new Coverage();
         if (units > r.Quantity)
         {
@@ -67,11 +68,29 @@ public static class Corrections
         return line is null ? new Decision([voided, recorded], null) : new Decision([voided, recorded, line], null);
     }
 
+    /// <summary>The command with what became due before it in its history.</summary>
+    internal static Command After(List<LedgerEvent> due, Command command) => command switch
+    {
+        VoidUsage { History.Count: > 0 } c => c with { History = [.. c.History, .. due] },
+        CorrectUsage { History.Count: > 0 } c => c with { History = [.. c.History, .. due] },
+        _ => command,
+    };
+
     private static Rejection? Refused(State state, Catalogs catalogs, UsageRecorded record, out Feature feature)
     {
         feature = catalogs.Feature(record.Feature)!;
         if (feature?.Meter is null) return Rejections.FeatureUnknown(record.Feature);
         return state.Voided.BinarySearch(record.Version) >= 0 ? Rejections.UsageAlreadyVoided(Ids.UsageRecord(record.Version)) : null;
+    }
+
+    /// <summary>The record as what covers it now: allowance that was freed since may have taken over its overage.</summary>
+    private static UsageRecorded AsItStands(State state, Catalogs catalogs, Feature feature, UsageRecorded r)
+    {
+        var overage = r.Overage;
+        var kind = GivenTo(r, catalogs)?.Window ?? feature.Meter!.Window;
+        foreach (var place in Places(state.Use(feature.Id), r))
+            if (place.Window.Window == kind || place.Window.Window == Window.Period) overage = Math.Min(overage, place.Overage);
+        return overage == r.Overage ? r : r with { Allowance = r.Allowance + r.Overage - overage, Overage = overage };
     }
 
     /// <param name="keptAllowance">What a correction goes on to use of the record's allowance: it is not free for other records.</param>

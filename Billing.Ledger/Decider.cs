@@ -93,7 +93,7 @@ public static class Decider
     {
         var due = Due(state, catalogs, now);
         state = state.Evolve(due);
-        var decision = Then(state, catalogs, command, Route(state, catalogs, command, now), now);
+        var decision = Then(state, catalogs, command, Route(state, catalogs, Corrections.After(due, command), now), now);
         if (decision.Rejection is not null) return decision;
         if (decision.Events.IsEmpty && command is not WriteDue) return decision;
         return new Decision([.. due, .. decision.Events], null);

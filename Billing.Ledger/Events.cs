@@ -104,7 +104,8 @@ public sealed record UsageRecorded(
 
 /// <summary>A record is taken back, in the windows in which it counted. Numbers are what is taken from them: <c>Quantity = Allowance + ByTokens + Overage</c>.</summary>
 /// <param name="Record">The id of the voided usage record.</param>
-/// <param name="Shifted">Overage of other records that the freed allowance covers now: of each window at most what overage is left in it.</param>
+/// <param name="Shifted">Overage of other records that the freed allowance covers now. In each window it is min(Shifted, overage before − Overage), so that none is left
+/// below zero: <c>allowance = before − Allowance + that</c>, <c>overage = before − Overage − that</c>.</param>
 /// <param name="Priced">The priced overage taken back, by unit price, <paramref name="Shifted"/> included.</param>
 /// <param name="Returned">Tokens that go back to the grants they came from.</param>
 /// <param name="Gauge">Gauges: the value after it.</param>

@@ -169,7 +169,7 @@ public static class Invoices
     // ---- the lines of overage
 
     /// <summary>Priced overage that is on no line yet, feature by feature in the catalog's order; gauges past their allowance whose period ends.</summary>
-    private static InvoiceLine[] UsageLines(State state, Catalogs catalogs, Instant at, bool ending)
+    internal static InvoiceLine[] UsageLines(State state, Catalogs catalogs, Instant at, bool ending)
     {
         var lines = new List<InvoiceLine>();
         // Where a period ends, the one that ends is billed.

@@ -50,7 +50,7 @@ public static class PastWindows
     {
         var running = use?.Running(kind, now) is { } counter ? new CountedWindow(kind, counter.Start, counter.End) : Computed(state, kind, now, now);
         if (at >= running.Start) return running;
-        var (after, before) = (state.Account.OpenedAt ?? at, running.Start);
+        var (after, before) = (Instant.MinValue, running.Start);
         foreach (var past in use?.Past ?? [])
         {
             if (past.Window != kind) continue;

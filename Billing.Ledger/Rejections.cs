@@ -200,14 +200,17 @@ public static class Rejections
     public static Rejection FeatureIsGauge(string id) => new(RejectionKind.FeatureIsGauge,
         $"'{id}' is a gauge: it counts what there is, so there is nothing to reserve. Record its change with POST …/usage.", "feature");
 
-    public static Rejection HoldUnknown(string id) => new(RejectionKind.HoldUnknown, $"There is no hold '{id}'.", "hold");
+    public static Rejection HoldUnknown(string id) => new(RejectionKind.HoldUnknown, $"There is no hold '{id}'.", "id");
+
+    /// <summary>It ended so long ago that nobody looks for how.</summary>
+    public static Rejection HoldEnded(string id) => new(RejectionKind.HoldEnded, $"The hold '{id}' has ended.", "id");
 
     public static Rejection HoldEnded(string id, HoldOutcome outcome, Instant at) => new(RejectionKind.HoldEnded, $"The hold '{id}' " + outcome switch
     {
         HoldOutcome.Settled => $"was settled at {at}. If the quantity was wrong, correct its usage record.",
         HoldOutcome.Released => $"was released at {at}. If there was use, record it with POST …/usage.",
         _ => $"expired at {at}, and what it held is free again. If there was use, record it with POST …/usage; \"enforce\": false records what has already happened.",
-    }, "hold");
+    }, "id");
 
     public static Rejection HoldTooShort() => new(RejectionKind.ExpiryInPast, $"A hold lasts at least {Holds.MinExpiry.TotalSeconds} second.", "expires_in");
 

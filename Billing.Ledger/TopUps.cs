@@ -15,7 +15,7 @@ public static class TopUps
     // ---- reading
 
     /// <summary>When the next top-up is to be asked for, as things stand: short of tokens, with none pending. Null when none is wanted.</summary>
-    internal static Instant? NextAt(State state)
+    public static Instant? NextAt(State state)
     {
         if (state.Alerts.TopUp is not { Terms: { } terms, Pending: null, SwitchedOff: null } topUp || state.IsClosed) return null;
         long balance = 0;

@@ -15,6 +15,16 @@ public sealed class CatalogStore(Database database, CatalogDefaults defaults)
     /// <summary>The catalogs as they are now.</summary>
     public Catalogs Current => Volatile.Read(ref catalogs) ?? throw new InvalidOperationException("No catalog is published yet.");
 
+    /// <summary>Reads what was published. Nothing is written.</summary>
+    public async Task<Catalogs> Load()
+    {
+        var stored = await database.Read(c => c.Query<byte[]>("SELECT json FROM catalogs ORDER BY version").AsList());
+        if (stored.Count == 0) throw new InvalidDataException("No catalog was ever published here.");
+        var loaded = new Catalogs(stored.Select((content, i) => Parse(content, i + 1)));
+        Volatile.Write(ref catalogs, loaded);
+        return loaded;
+    }
+
     /// <summary>Makes this content the current version. Content that is current already stays the version that it is.</summary>
     /// <returns>What is wrong with it; empty when it was published.</returns>
     public async Task<IReadOnlyList<CatalogProblem>> Publish(byte[] json, Instant now)

@@ -50,7 +50,8 @@ public static class PlanRoutes
             isMetered && given!.Allowance is null, feature.Meter?.Unit,
             isMetered && !given!.IsGauge ? Spelling.Of(given.Window) : null,
             isMetered ? Spelling.Of(given!.Mode) : null,
-            given?.UnitPrice?.ToString(CultureInfo.InvariantCulture),
+            given is { Tiers.IsEmpty: true } ? given.UnitPrice?.ToString(CultureInfo.InvariantCulture) : null,
+            [.. (given?.Tiers ?? []).Select(t => new TierView(t.UpTo is { } end ? Quantity.ToDecimal(end, decimals) : null, t.UnitPrice.ToString(CultureInfo.InvariantCulture)))],
             [.. (given?.RateLimits ?? []).Select(r => new RateLimitView(Quantity.ToDecimal(r.Limit, decimals), Spelling.Of(r.Window)))]);
     }
 }

@@ -6,7 +6,7 @@ namespace Billing.Api.Routes;
 /// <summary>Token balance, grants and their history.</summary>
 public static class TokenRoutes
 {
-    private static readonly string[] Types = ["tokens-purchased", "tokens-granted", "tokens-revoked", "tokens-expired", "usage-recorded"];
+    private static readonly string[] Types = ["tokens-purchased", "tokens-granted", "tokens-revoked", "tokens-expired", "usage-recorded", "hold-placed", "hold-ended"];
 
     public static void MapTokens(this RouteGroupBuilder v1, Services services)
     {
@@ -57,6 +57,10 @@ public static class TokenRoutes
         TokensExpired x => [.. x.Grants.Select(g => new TokenTransactionView(x.Version, "expired", -g.Tokens, g.Grant, x.EffectiveAt, null, null, null, null, null))],
         UsageRecorded { Grants: { } grants } x => [.. grants.Select(g =>
             new TokenTransactionView(x.Version, "burned", -g.Tokens, g.Grant, x.EffectiveAt, x.Feature, Ids.UsageRecord(x.Version), null, null, null))],
+        HoldPlaced { Grants: { } grants } x => [.. grants.Select(g =>
+            new TokenTransactionView(x.Version, "held", -g.Tokens, g.Grant, x.EffectiveAt, x.Feature, null, null, null, null) { Hold = Ids.Hold(x.Version) })],
+        HoldEnded { Grants: { } grants } x => [.. grants.Select(g =>
+            new TokenTransactionView(x.Version, "freed", g.Tokens, g.Grant, x.EffectiveAt, x.Feature, null, null, null, null) { Hold = x.Hold })],
         _ => [],
     };
 }

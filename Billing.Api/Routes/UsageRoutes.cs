@@ -25,6 +25,8 @@ public static class UsageRoutes
             .Produces<Problem>(402).Produces<Problem>(403).Produces<Problem>(429);
 
         v1.MapUsageHistory(services);
+        v1.MapHolds(services);
+        v1.MapSpendCaps(services);
     }
 
     private static async Task<IResult> Record(string organization, HttpContext http, Services services)
@@ -133,7 +135,7 @@ public static class UsageRoutes
         };
     }
 
-    private static void CheckMetadata(Dictionary<string, string>? metadata, string path)
+    internal static void CheckMetadata(Dictionary<string, string>? metadata, string path)
     {
         if (metadata is null) return;
         if (metadata.Count > Ids.MaxMetadataEntries)

@@ -236,7 +236,7 @@ public sealed class BadInputTests(BadInputTests.Fixture fixture) : IClassFixture
     [InlineData("\"2026-11-20T10:05:00.000001Z\"", 400, "timestamp_in_future", "The timestamp is more than 5 minutes ahead of 2026-11-20T10:00:00Z.")]
     [InlineData("\"2026-11-20T11:05:01+01:00\"", 400, "timestamp_in_future", "The timestamp is more than 5 minutes ahead")]
     [InlineData("\"9999-12-31T23:59:59Z\"", 400, "timestamp_in_future", "The timestamp is more than 5 minutes ahead")]
-    [InlineData("\"2026-10-31T23:59:59.999999Z\"", 409, "window_closed", "The timestamp lies in a window that is closed. The running one began at 2026-11-01T00:00:00Z.")]
+    [InlineData("\"2026-10-16T09:59:59.999999Z\"", 409, "window_closed", "The timestamp lies in a window that is closed for good. Use is taken from 2026-10-16T10:00:00Z on: late use at most 35 days old.")]
     [InlineData("\"2026-10-15T09:59:59.999999Z\"", 400, "before_opening", "The organization was opened at 2026-10-15T10:00:00Z; there is no use before that.")]
     [InlineData("\"0001-01-01T00:00:00Z\"", 400, "before_opening", "The organization was opened at")]
     [InlineData("\"2026-11-20T10:00:00\"", 400, "invalid_field", "A time is written like 2026-11-20T10:00:00Z (RFC 3339, with its offset).")]
@@ -248,7 +248,7 @@ public sealed class BadInputTests(BadInputTests.Fixture fixture) : IClassFixture
     [InlineData("\"\"", 400, "invalid_field", "A time is written like")]
     [InlineData("1795168800", 400, "invalid_field", "A time is written like")]
     [InlineData("{}", 400, "invalid_field", "A time is written like")]
-    public Task a_timestamp_lies_in_the_running_window(string timestamp, int status, string code, string sentence) => Refused(
+    public Task a_timestamp_lies_in_a_window_that_is_kept(string timestamp, int status, string code, string sentence) => Refused(
         () => api.Post(Usage, $$"""{"feature":"ai_embeddings","quantity":1,"timestamp":{{timestamp}}}"""), status, code, sentence, "timestamp");
 
     [Fact]

@@ -142,6 +142,10 @@ public sealed partial class OpenApiTests
     [InlineData("UsageBatchBody", "items")]
     [InlineData("GaugeBody", "value")]
     [InlineData("GrantBody", "tokens")]
+    [InlineData("HoldBody", "feature", "quantity")]
+    [InlineData("SettleHoldBody", "quantity")]
+    [InlineData("OverrideBody")]
+    [InlineData("SpendCapsBody")]
     [InlineData("SubscriptionBody")]
     [InlineData("PaymentBody", "invoice", "status")]
     [InlineData("TimeZoneBody", "time_zone")]
@@ -166,6 +170,11 @@ public sealed partial class OpenApiTests
         Has("UsageRecordView", (await api.Use("acme", "ai_requests")).Json);
         Has("Problem", (await api.Use("acme", "ai_requests", 9)).Json);
         Has("DenialView", (await api.Use("acme", "ai_requests", 9))["denial"]!);
+        var hold = (await api.Post("/v1/organizations/acme/holds", new { feature = "ai_requests", quantity = 1 })).Json;
+        Has("HoldView", hold);
+        Has("HoldEndView", (await api.Post($"/v1/organizations/acme/holds/{hold["id"]}/settle", new { quantity = 1 })).Json);
+        Has("OverrideView", (await api.Put("/v1/organizations/acme/overrides/projects", new { allowance = 50 })).Json);
+        Has("SpendCapsView", (await api.Put("/v1/organizations/acme/spend-caps", new { organization = 50 })).Json);
         Has("SubscriptionView", (await api.Get("/v1/organizations/acme/subscription")).Json);
         Has("UsageView", (await api.Get("/v1/organizations/acme/usage/current")).Json);
         Has("TokensView", (await api.Get("/v1/organizations/acme/tokens")).Json);

@@ -48,7 +48,7 @@ public sealed class CodecTests
         {
             Tiers = [new PricedUse(0.01m, 20), new PricedUse(0.005m, 10)], BilledAt = At + Duration.FromDays(11), Hold = "ho_5", Corrects = "ur_3",
         },
-        new QuotaReset([new WindowReset("jobs", Window.Day, At - Duration.FromDays(1), 60, 10, 20, 30) { Covers = true }], "pro", 3),
+        new QuotaReset([new WindowReset("jobs", Window.Day, At - Duration.FromDays(1), 60, 10, 20, 30) { Covers = true, Limit = 500 }], "pro", 3),
         new TokensPurchased("starter", 100_000, 50, "pi_1", 2_500, "usd"),
         new TokensGranted(GrantKind.Promotional, 5_000, 10, At + Duration.FromDays(30), "Welcome"),
         new PurchaseDated("tg_4", "pi_1"),
@@ -58,7 +58,10 @@ public sealed class CodecTests
         new ClockAdvanced(At + Duration.FromDays(31), 2_678_400_000_000),
         new OverrideSet("jobs", 5_000, At + Duration.FromDays(9), true, "Launch week", "key_1") { BilledAt = At + Duration.FromDays(11) },
         new UsageVoided("ur_7", "jobs", 60, 10, 20, 30, 5, [new PricedUse(0.001250m, 35)], [new TokenReturn("tg_4", 30, 6, 4)], 70,
-            [new CountedWindow(Window.Day, At, At + Duration.FromHours(14))], "Counted twice", "key_1"),
+            [new CountedWindow(Window.Day, At, At + Duration.FromHours(14))], "Counted twice", "key_1")
+        {
+            Peak = 90, BilledAt = At + Duration.FromDays(11),
+        },
         new HoldPlaced("jobs", 60, 10, 20, 30, [new GrantUse("tg_4", 40)], At + Duration.FromMinutes(15), "pro", 3, new Dictionary<string, string> { ["job"] = "j1" }),
         new HoldEnded("ho_8", HoldOutcome.Expired) { Feature = "jobs", Grants = [new GrantUse("tg_4", 40)] },
         new TopUpConfigured(new TopUpTerms("starter", 1_000, 3, 5_000, 60), "key_1"),

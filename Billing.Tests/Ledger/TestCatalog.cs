@@ -91,5 +91,16 @@ internal static class TestCatalog
         return root.ToJsonString();
     }
 
+    /// <summary>The catalog without what stands at one place.</summary>
+    public static string Without(string place, string catalog = Full)
+    {
+        var root = JsonNode.Parse(catalog)!;
+        var steps = place.Split('/');
+        var holder = root;
+        foreach (var step in steps[..^1]) holder = holder is JsonArray list ? list[Index(step)]! : holder[step]!;
+        holder.AsObject().Remove(steps[^1]);
+        return root.ToJsonString();
+    }
+
     private static int Index(string step) => int.Parse(step, CultureInfo.InvariantCulture);
 }

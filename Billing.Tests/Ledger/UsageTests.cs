@@ -169,11 +169,11 @@ public sealed class UsageTests
     }
 
     [Fact]
-    public void a_timestamp_in_a_closed_window_or_before_opening_is_refused()
+    public void a_timestamp_of_too_long_ago_or_before_opening_is_refused()
     {
-        var spec = Opened(Catalog).At("2026-12-02T00:00:00Z");
+        var spec = Opened(Catalog).At("2027-01-02T00:00:00Z");
 
-        spec.When(Use("characters", 5, timestamp: Time("2026-11-30T23:59:59Z"))).ThenRejected(RejectionKind.WindowClosed);
+        spec.When(Use("characters", 5, timestamp: Time("2026-11-27T23:59:59Z"))).ThenRejected(RejectionKind.WindowClosed);
         spec.When(Use("characters", 5, timestamp: Time("2026-11-20T09:59:59Z"))).ThenRejected(RejectionKind.BeforeOpening);
     }
 
