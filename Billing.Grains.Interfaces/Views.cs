@@ -82,6 +82,15 @@ public sealed record DenialView(
     /// <summary>When it was asked.</summary>
     [JsonIgnore] public Instant At { get; init; }
 
+    /// <summary>The catalog's version then.</summary>
+    [JsonIgnore] public int CatalogVersion { get; init; }
+
+    /// <summary>When the use happened that was denied, if not then.</summary>
+    [JsonIgnore] public Instant? UsedAt { get; init; }
+
+    /// <summary>What went before it in a request of which all is recorded or none.</summary>
+    [JsonIgnore] public IReadOnlyList<RecordUsage> Behind { get; init; } = [];
+
     /// <summary>Smallest units as whole ones with the meter's decimals. The id is signed where the denial leaves the service.</summary>
     public static DenialView Of(Denial d)
     {
@@ -91,6 +100,9 @@ public sealed record DenialView(
         {
             Version = d.Version,
             At = d.At,
+            CatalogVersion = d.CatalogVersion,
+            UsedAt = d.UsedAt,
+            Behind = d.Behind,
         };
     }
 }

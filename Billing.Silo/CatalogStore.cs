@@ -10,10 +10,21 @@ namespace Billing.Silo;
 /// <summary>Every catalog that was ever published, because subscriptions keep the version that they were sold.</summary>
 public sealed class CatalogStore(Database database, CatalogDefaults defaults)
 {
-    private Catalogs? catalogs;
+    private sealed record Published(Catalogs Catalogs, IReadOnlyList<long> At);
+
+    private Published? published;
 
     /// <summary>The catalogs as they are now.</summary>
-    public Catalogs Current => Volatile.Read(ref catalogs) ?? throw new InvalidOperationException("No catalog is published yet.");
+    public Catalogs Current => Now.Catalogs;
+
+    /// <summary>The catalogs as they were at some time; before the first was published, with that one.</summary>
+    public Catalogs AsOf(Instant time)
+    {
+        var (catalogs, at) = Now;
+        return catalogs.UpTo(at.Count(micros => micros <= Micros.Of(time)));
+    }
+
+    private Published Now => Volatile.Read(ref published) ?? throw new InvalidOperationException("No catalog is published yet.");
 
     /// <summary>Reads what was published. Nothing is written.</summary>
     public async Task<Catalogs> Load()
@@ -31,7 +42,8 @@ public sealed class CatalogStore(Database database, CatalogDefaults defaults)
     {
         var (catalog, problems) = CatalogReader.Read(json, defaults);
         if (catalog is null) return problems;
-        var stored = await database.Read(c => c.Query<byte[]>("SELECT json FROM catalogs ORDER BY version").AsList());
+        var rows = await database.Read(c => c.Query<(byte[] Json, long PublishedAt)>("SELECT json, published_at FROM catalogs ORDER BY version").AsList());
+        var (stored, at) = (rows.ConvertAll(r => r.Json), rows.ConvertAll(r => r.PublishedAt));
         var hash = SHA256.HashData(json);
         if (stored.Count == 0 || !SHA256.HashData(stored[^1]).AsSpan().SequenceEqual(hash))
         {
@@ -40,8 +52,9 @@ public sealed class CatalogStore(Database database, CatalogDefaults defaults)
                 "INSERT INTO catalogs (version, content_hash, json, published_at) VALUES (@version, @hash, @json, @now)",
                 new { version = stored.Count + 1, hash, json, now = Micros.Of(now) }));
             stored.Add(json);
+            at.Add(Micros.Of(now));
         }
-        Volatile.Write(ref catalogs, new Catalogs(stored.Select((content, i) => Parse(content, i + 1))));
+        Volatile.Write(ref published, new Published(new Catalogs(stored.Select((content, i) => Parse(content, i + 1))), at));
         return [];
     }
 

@@ -23,6 +23,8 @@ public static class TokenRoutes
 
         v1.MapPost("/organizations/{organization}/tokens/grants", (string organization, HttpContext http) => Grant(organization, http, services)).OperatorOnly()
             .WithTags("Tokens").WithSummary("Give tokens").Accepts<GrantBody>("application/json").Produces<GrantView>(201);
+
+        v1.MapTopUps(services);
     }
 
     private static async Task<IResult> Grant(string organization, HttpContext http, Services services)

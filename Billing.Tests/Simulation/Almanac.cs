@@ -27,6 +27,13 @@ internal static class Almanac
         return period.End <= month.End ? period with { Start = Instant.Max(period.Start, month.Start) } : month;
     }
 
+    /// <summary>So many months after a turn of this anchor's; from any other instant, that instant's own.</summary>
+    public static Instant Later(Instant anchor, Instant from, int months)
+    {
+        var k = Last(Local(anchor), 1, from);
+        return Turn(Local(anchor), k) == from ? Turn(Local(anchor), k + months) : Turn(Local(from), months);
+    }
+
     private static CountedWindow Hour(Instant at)
     {
         var start = at.InUtc().LocalDateTime.With(TimeAdjusters.TruncateToHour).InUtc().ToInstant();

@@ -19,7 +19,7 @@ internal sealed record Receipt(Machine Machine, Command Command, CommandResult? 
 /// </summary>
 internal sealed class Tenant(string id, Dice dice)
 {
-    private readonly Auditor auditor = new();
+    private readonly Auditor auditor = new(id);
     private readonly Dictionary<string, List<Command>> sent = [];
     private readonly Dictionary<string, int> recorded = [];
     private readonly HashSet<string> firstAnswers = [];
@@ -43,6 +43,9 @@ internal sealed class Tenant(string id, Dice dice)
     public List<Command> Unanswered { get; } = [];
 
     public int NextCommand() => ++commands;
+
+    /// <summary>What a hold is of, whether it is open or not.</summary>
+    public string FeatureOf(string hold) => Events.Select(e => e.Event).OfType<HoldPlaced>().FirstOrDefault(h => $"ho_{h.Version}" == hold)?.Feature ?? "calls";
 
     public void Sending(Command command)
     {
@@ -90,7 +93,7 @@ internal sealed class Tenant(string id, Dice dice)
         var broken = Invariants.Broken(State);
         Require(broken is null, $"The books do not close: {broken}");
         Require(State.DueAt == Decider.NextDue(State), $"Something is due at {Decider.NextDue(State)} and {State.DueAt} is written.");
-        if (endsAppend) auditor.EndOfAppend();
+        if (endsAppend) auditor.EndOfAppend(catalogs);
     }
 
     // ---- the callers

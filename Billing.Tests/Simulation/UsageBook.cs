@@ -20,19 +20,27 @@ internal sealed class UsageBook
         public long Used => Allowance + ByTokens + Overage;
     }
 
+    /// <summary>A gauge: where it stands, the highest it stood in the billing period that ends then, and whether it is billed for that.</summary>
     internal sealed class Level
     {
         public long Value, Peak;
-        public Instant Until;
+        public Instant Until = Instant.MinValue;
+        public bool Billed;
     }
 
     internal sealed class Page
     {
         public readonly SortedDictionary<Window, Tally> Open = [];
         public Level? Gauge;
+
+        /// <summary>Whether there is priced overage that is on no line.</summary>
+        public bool IsUnbilled => Open.GetValueOrDefault(Window.Period)?.Priced.Values.Any(p => p.Units != p.Billed) == true;
     }
 
     private readonly Dictionary<string, Page> pages = [];
+
+    /// <summary>When what is on no line yet is billed.</summary>
+    private Instant? billAt;
 
     // ---- reading
 
@@ -41,15 +49,26 @@ internal sealed class UsageBook
 
     public long Used(string feature, Window window, Instant now) => Open(feature, window, now)?.Used ?? 0;
 
+    public long Overage(string feature, Instant now) => Open(feature, Window.Period, now)?.Overage ?? 0;
+
+    /// <summary>The priced overage of the running billing period.</summary>
+    public IEnumerable<PricedUse> Priced(string feature, Instant now) =>
+        Open(feature, Window.Period, now) is { } tally ? tally.Priced.Select(p => new PricedUse(p.Key, p.Value.Units)) : [];
+
+    public long Peak(string feature, Instant now) => pages.GetValueOrDefault(feature)?.Gauge is not { } gauge ? 0 : now < gauge.Until ? gauge.Peak : gauge.Value;
+
     public long Gauge(string feature) => pages.GetValueOrDefault(feature)?.Gauge?.Value ?? 0;
 
-    public Instant? NextDue() => pages.Values.SelectMany(p => p.Open.Values).Where(t => t.End != Almanac.Never).Select(t => (Instant?)t.End).Min();
+    public Instant? NextDue() => billAt is { } bill && !(NextReset() < bill) ? bill : NextReset();
+
+    private Instant? NextReset() => pages.Values.SelectMany(p => p.Open.Values).Where(t => t.End != Almanac.Never).Select(t => (Instant?)t.End).Min();
 
     public void RequireNothingOverdue(Instant now)
     {
         foreach (var (feature, page) in pages)
             foreach (var tally in page.Open.Values)
                 Require(now < tally.End, $"The {tally.Window} window of {feature} ended at {tally.End} and is open at {now}.");
+        Require(!(billAt <= now), $"Overage was to be billed at {billAt} and is not at {now}.");
     }
 
     // ---- taking events
@@ -58,9 +77,15 @@ internal sealed class UsageBook
     {
         Require(e.Quantity == e.Allowance + e.ByTokens + e.Overage, $"Event {e.Version}: {e.Quantity} is not covered by {e.Allowance} + {e.ByTokens} + {e.Overage}.");
         if (!pages.TryGetValue(e.Feature, out var page)) pages[e.Feature] = page = new Page();
+        if (e.BilledAt is { } at)
+        {
+            var due = Almanac.Billed(plans.Cycle, plans.Zone, e.RecordedAt).End;
+            Require(at == due, $"Event {e.Version} is to be billed at {at}; the billing period ends at {due}.");
+            if (!(billAt <= at)) billAt = at;
+        }
         if (e.Gauge is { } value)
         {
-            Move(e, page, value);
+            Move(e, page, value, plans);
             return;
         }
         Require(e.Quantity > 0 && e.Allowance >= 0 && e.ByTokens >= 0 && e.Overage >= 0, $"Event {e.Version} uses less than nothing.");
@@ -89,13 +114,15 @@ internal sealed class UsageBook
         tally.Priced[price] = (before + units, billed);
     }
 
-    private static void Move(UsageRecorded e, Page page, long value)
+    private static void Move(UsageRecorded e, Page page, long value, PlanBook plans)
     {
-        var gauge = page.Gauge ??= new Level { Until = Instant.MinValue };
+        var gauge = page.Gauge ??= new Level();
+        var billed = Almanac.Billed(plans.Cycle, plans.Zone, e.RecordedAt);
         Require(gauge.Value + e.Quantity == value && value >= 0, $"Event {e.Version} moves a gauge from {gauge.Value} by {e.Quantity} to {value}.");
-        Require(e.Windows is [{ Window: Window.Period } only] && only.Bounds.Contains(e.RecordedAt), $"Event {e.Version} has no billing period that is running.");
-        if (gauge.Until != e.Windows![0].End) gauge.Peak = gauge.Value;
-        (gauge.Value, gauge.Peak, gauge.Until) = (value, Math.Max(gauge.Peak, value), e.Windows[0].End);
+        Require(e.Windows is [var only] && only == billed, $"Event {e.Version} counts a gauge in {string.Join(", ", (e.Windows ?? []).AsEnumerable())}; what is billed at once is {billed}.");
+        // A new stretch begins with what it stood at.
+        if (gauge.Until != billed.End) gauge.Peak = gauge.Value;
+        (gauge.Value, gauge.Peak, gauge.Until, gauge.Billed) = (value, Math.Max(gauge.Peak, value), billed.End, gauge.Billed || e.BilledAt is not null);
     }
 
     public void Take(QuotaReset e)
@@ -108,34 +135,87 @@ internal sealed class UsageBook
             Require(tally!.End == e.EffectiveAt, $"Event {e.Version} resets at {e.EffectiveAt} the {reset.Window} of {reset.Feature} that ends at {tally.End}.");
             Require(reset.Used == tally.Used && reset.Allowance == tally.Allowance && reset.ByTokens == tally.ByTokens && reset.Overage == tally.Overage,
                 $"Event {e.Version} says {reset}; by the books used {tally.Used} = {tally.Allowance} + {tally.ByTokens} + {tally.Overage}.");
+            // A window that is gone cannot be billed any more.
+            foreach (var (price, (units, billed)) in tally.Priced) Require(units == billed, $"Event {e.Version} closes a period of {reset.Feature} of which {units - billed} units at {price} are on no line.");
             open.Remove(reset.Window);
         }
     }
 
-    /// <summary>The running windows go on with other bounds and all that was used in them.</summary>
-    public void Move(LedgerEvent e, CountedWindow[] moved, PlanBook after)
+    /// <summary>A line of overage: everything of this feature that was on none, at the prices it was recorded at; a gauge by its peak past what is included.</summary>
+    /// <param name="given">What the organization got of it as the period ended.</param>
+    /// <param name="perUnit">Minor units for a smallest unit at a price of 1.</param>
+    public void Bill(LinesAdded e, InvoiceLine line, PlanFeature? given, decimal perUnit, PlanBook plans)
+    {
+        var page = pages.GetValueOrDefault(line.Feature!);
+        Require(page is not null && line.Tiers is not null, $"Event {e.Version} bills {line.Feature}, of which nothing was used.");
+        var amount = Coverage.Rounded(line.Tiers!.Sum(t => t.Units * t.UnitPrice) * perUnit);
+        Require(line.Amount == amount, $"Event {e.Version} bills {line.Amount} for {line.Feature}; {string.Join(" + ", line.Tiers!.AsEnumerable())} come to {amount}.");
+        if (page!.Gauge is { } gauge)
+        {
+            Require(gauge.Billed, $"Event {e.Version} bills the gauge {line.Feature}, which is not to be billed.");
+            var past = given is { Mode: LimitMode.Overage, Allowance: { } most } ? Math.Max(0, gauge.Peak - most) : 0;
+            Require(line.Tiers is [var only] && only.Units == past && (past == 0 || only.UnitPrice == given!.UnitPrice), $"Event {e.Version} bills {line.Tiers![0]} of {line.Feature}; its peak of {gauge.Peak} is {past} past {given?.Allowance}.");
+            var stillPast = past > 0 && gauge.Value > gauge.Peak - past;
+            (gauge.Peak, gauge.Until, gauge.Billed) = (gauge.Value, Almanac.Billed(plans.Cycle, plans.Zone, line.End).End, stillPast);
+            return;
+        }
+        Require(page.Open.TryGetValue(Window.Period, out var tally), $"Event {e.Version} bills {line.Feature}, which has no open period.");
+        var due = tally!.Priced.Where(p => p.Value.Units != p.Value.Billed).ToDictionary(p => p.Key, p => p.Value.Units - p.Value.Billed);
+        Require(line.Tiers!.Length == due.Count && line.Tiers.All(t => due.GetValueOrDefault(t.UnitPrice) == t.Units), $"Event {e.Version} bills {string.Join(" + ", line.Tiers.AsEnumerable())} of {line.Feature}; on no line are {string.Join(" + ", due)}.");
+        foreach (var price in tally.Priced.Keys.ToList()) tally.Priced[price] = (tally.Priced[price].Units, tally.Priced[price].Units);
+    }
+
+    /// <summary>When what is on no line is billed from now on: at the next end of the period, or of the month of it.</summary>
+    public void Plan(PlanBook plans, Instant at)
+    {
+        billAt = null;
+        foreach (var page in pages.Values)
+        {
+            var due = page.Gauge is { Billed: true } gauge ? gauge.Until
+                : page.IsUnbilled ? Instant.Min(page.Open[Window.Period].End, Almanac.Billed(plans.Cycle, plans.Zone, at).End) : (Instant?)null;
+            if (due is not null && !(billAt <= due)) billAt = due;
+        }
+    }
+
+    public void Take(OverrideSet e)
+    {
+        if (pages.GetValueOrDefault(e.Feature)?.Gauge is not { } gauge) return;
+        (gauge.Peak, gauge.Until, gauge.Billed) = (gauge.Value, e.BilledAt ?? gauge.Until, e.BilledAt is not null);
+    }
+
+    /// <summary>The running windows go on with another end and all that was used in them; none begins anew.</summary>
+    public void Move(LedgerEvent e, CountedWindow[] moved, Instant at, PlanBook after)
     {
         foreach (var to in moved)
         {
-            var due = after.Window(to.Window, e.RecordedAt);
-            Require(to == due, $"Event {e.Version} moves windows to {to}; they are {due} now.");
+            var due = after.Window(to.Window, at);
+            Require(to.End == due.End && to.Start <= at, $"Event {e.Version} moves windows to {to}; they are {due} now.");
             foreach (var page in pages.Values)
             {
-                if (page.Open.TryGetValue(to.Window, out var tally)) (tally.Start, tally.End) = (to.Start, to.End);
-                if (to.Window == Window.Period && page.Gauge is { } gauge && e.RecordedAt < gauge.Until) gauge.Until = to.End;
+                if (page.Open.TryGetValue(to.Window, out var tally))
+                {
+                    Require(to.Start <= tally.Start || tally.Start == to.Start, $"Event {e.Version} begins a {to.Window} at {to.Start} that began at {tally.Start}.");
+                    (tally.Start, tally.End) = (to.Start, to.End);
+                }
+                if (to.Window == Window.Period && page.Gauge is { } gauge && at < gauge.Until) gauge.Until = Almanac.Billed(after.Cycle, after.Zone, at).End;
             }
         }
     }
 
-    /// <summary>After a change of plan or zone every running window is where the calendar says.</summary>
-    public void RequireInPlace(LedgerEvent e, PlanBook plans)
+    public void Billed(IEnumerable<string> features)
+    {
+        foreach (var feature in features) pages[feature].Gauge!.Billed = true;
+    }
+
+    /// <summary>After a change of plan or zone every running window ends where the calendar says.</summary>
+    public void RequireInPlace(LedgerEvent e, Instant at, PlanBook plans)
     {
         foreach (var (feature, page) in pages)
             foreach (var tally in page.Open.Values)
-                if (e.RecordedAt < tally.End && tally.Window is Window.Month or Window.Period or Window.Day)
+                if (at < tally.End && tally.Window is Window.Month or Window.Period or Window.Day)
                 {
-                    var due = plans.Window(tally.Window, e.RecordedAt);
-                    Require(tally.Start == due.Start && tally.End == due.End, $"After event {e.Version} the {tally.Window} of {feature} runs from {tally.Start} to {tally.End}, where it is {due}.");
+                    var due = plans.Window(tally.Window, at);
+                    Require(tally.End == due.End, $"After event {e.Version} the {tally.Window} of {feature} runs from {tally.Start} to {tally.End}, where it is {due}.");
                 }
     }
 
@@ -155,9 +235,10 @@ internal sealed class UsageBook
             }
             Require((use.Gauge is null) == (page.Gauge is null), $"{use.Feature} is a gauge in only one of books and state.");
             if (use.Gauge is { } gauge)
-                Require(gauge.Value == page.Gauge!.Value && gauge.Peak == page.Gauge.Peak && gauge.PeakUntil == page.Gauge.Until,
-                    $"{use.Feature} stands at {page.Gauge.Value} with a peak of {page.Gauge.Peak} until {page.Gauge.Until} by the books; in the state {gauge}");
+                Require(gauge.Value == page.Gauge!.Value && gauge.Peak == page.Gauge.Peak && gauge.PeakUntil == page.Gauge.Until && gauge.Billed == page.Gauge.Billed,
+                    $"{use.Feature} stands at {page.Gauge.Value} with a peak of {page.Gauge.Peak} until {page.Gauge.Until}, billed {page.Gauge.Billed}, by the books; in the state {gauge}");
         }
+        Require(state.Billing.BilledAt == billAt, $"Overage is to be billed at {billAt} by the books, and at {state.Billing.BilledAt} in the state.");
     }
 
     private static void Compare(string feature, Counter counter, Tally tally)
