@@ -28,7 +28,8 @@ internal static class ApiDocument
         ["after"] = ("The version after which to begin.", new OpenApiSchema { Type = JsonSchemaType.Integer }),
         ["type"] = ("An event type such as usage-recorded.", new OpenApiSchema { Type = JsonSchemaType.String }),
         ["status"] = ("draft, open, paid, void or uncollectible.", new OpenApiSchema { Type = JsonSchemaType.String, Enum = ["draft", "open", "paid", "void", "uncollectible"] }),
-        ["at"] = ("now, or period_end (without one).", new OpenApiSchema { Type = JsonSchemaType.String, Enum = ["now", "period_end"] }),
+        // The same name means something else here.
+        ["at:end"] = ("now, or period_end (without one).", new OpenApiSchema { Type = JsonSchemaType.String, Enum = ["now", "period_end"] }),
         ["prorate"] = ("With at=now: whether the unused rest is credited.", new OpenApiSchema { Type = JsonSchemaType.Boolean }),
         ["state"] = ("pending, applied, ignored, unclaimed or failed.", new OpenApiSchema { Type = JsonSchemaType.String, Enum = ["pending", "applied", "ignored", "unclaimed", "failed"] }),
     };
@@ -59,7 +60,7 @@ internal static class ApiDocument
             if (!path.StartsWith("v1", StringComparison.Ordinal)) operation.Security = [];
             operation.Parameters ??= [];
             foreach (var name in metadata.OfType<QueryNames>().SelectMany(q => q.Names))
-                operation.Parameters.Add(new OpenApiParameter { Name = name, In = ParameterLocation.Query, Description = Query[name].Description, Schema = Query[name].Schema });
+                operation.Parameters.Add(new OpenApiParameter { Name = name.Split(':')[0], In = ParameterLocation.Query, Description = Query[name].Description, Schema = Query[name].Schema });
             if (ChangesAnOrganization(path, context.Description.HttpMethod))
                 operation.Parameters.Add(new OpenApiParameter
                 {
