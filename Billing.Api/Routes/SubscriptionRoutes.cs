@@ -21,7 +21,7 @@ public static class SubscriptionRoutes
 
         v1.MapDelete("/organizations/{organization}/subscription", (string organization, HttpContext http) => Cancel(organization, http, services))
             .WithTags("Subscription").WithSummary("Cancel at the period's end, or now (?at=now), with the unused rest credited (&prorate=true)")
-            .Accepts<ReasonBody>(true, "application/json").Produces<SubscriptionView>().TakesQuery("at:end", "prorate");
+            .Accepts<ReasonBody>(true, "application/json").Produces<SubscriptionView>().TakesQuery("at", "prorate");
 
         v1.MapPost("/organizations/{organization}/subscription/preview", (string organization, HttpContext http) => Preview(organization, http, services))
             .WithTags("Subscription").WithSummary("What a change would come to: lines to the second, invoices, limits before and after")
