@@ -170,7 +170,7 @@ public static class Entitlements
         state.Overrides.IsEmpty || Overrides.Live(state, given.Feature.Id, now) is null ? Subscriptions.ProratedLimit(state, given, now) ?? given.Allowance : given.Allowance;
 
     /// <summary>Allowance first, then tokens, then overage, as far as the limit mode goes. All or nothing is the caller's rule.</summary>
-    internal static Coverage Cover(Ask ask, PlanFeature given, long? limit, long taken, long tokens)
+    internal static Coverage Cover(in Ask ask, PlanFeature given, long? limit, long taken, long tokens)
     {
         var allowance = limit is { } most ? Math.Min(ask.Units, Math.Max(0, most - taken)) : ask.Units;
         var rest = ask.Units - allowance;

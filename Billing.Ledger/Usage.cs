@@ -100,7 +100,9 @@ public static class Usage
         at < now && feature.Meter is not null && at < ClosedBefore(state, catalogs, feature, now);
 
     /// <summary>When the overage so far is billed: at the end of the billing period, or of the month of it where it is longer.</summary>
-    internal static Instant BilledAt(State state, Instant now) => state.Subscriptions.Cycle.Billed(now).End;
+    internal static Instant BilledAt(State state, Instant now) =>
+        // What is to be billed already is billed then: the calendar is asked for the first of it alone.
+        state.Billing.BilledAt is { } at && at > now ? at : state.Subscriptions.Cycle.Billed(now).End;
 
     /// <summary>What so many more units of overage cost, behind the running billing period's.</summary>
     internal static OveragePrice PriceOf(State state, PlanFeature given, long units, Instant now) =>

@@ -29,11 +29,10 @@ public sealed class CatalogStore(Database database, CatalogDefaults defaults)
     /// <summary>Reads what was published. Nothing is written.</summary>
     public async Task<Catalogs> Load()
     {
-        var rows = await database.Read(c => c.Query<(byte[] Json, long PublishedAt)>("SELECT json, published_at FROM catalogs ORDER BY version").AsList());
+        var rows = await Rows();
         if (rows.Count == 0) throw new InvalidDataException("No catalog was ever published here.");
-        var loaded = new Catalogs(rows.Select((row, i) => Parse(row.Json, i + 1)));
-        Volatile.Write(ref published, new Published(loaded, rows.ConvertAll(r => r.PublishedAt)));
-        return loaded;
+        Keep(rows);
+        return Current;
     }
 
     /// <summary>Makes this content the current version. Content that is current already stays the version that it is.</summary>
@@ -42,21 +41,28 @@ public sealed class CatalogStore(Database database, CatalogDefaults defaults)
     {
         var (catalog, problems) = CatalogReader.Read(json, defaults);
         if (catalog is null) return problems;
-        var rows = await database.Read(c => c.Query<(byte[] Json, long PublishedAt)>("SELECT json, published_at FROM catalogs ORDER BY version").AsList());
-        var (stored, at) = (rows.ConvertAll(r => r.Json), rows.ConvertAll(r => r.PublishedAt));
+        var rows = await Rows();
         var hash = SHA256.HashData(json);
-        if (stored.Count == 0 || !SHA256.HashData(stored[^1]).AsSpan().SequenceEqual(hash))
+        if (rows.Count == 0 || !SHA256.HashData(rows[^1].Json).AsSpan().SequenceEqual(hash))
         {
-            if (Changed([.. stored.Select((content, i) => Parse(content, i + 1))], catalog) is { Count: > 0 } changed) return changed;
+            if (Changed([.. rows.Select((row, i) => Parse(row.Json, i + 1))], catalog) is { Count: > 0 } changed) return changed;
             await database.Write(c => c.Execute(
                 "INSERT INTO catalogs (version, content_hash, json, published_at) VALUES (@version, @hash, @json, @now)",
-                new { version = stored.Count + 1, hash, json, now = Micros.Of(now) }));
-            stored.Add(json);
-            at.Add(Micros.Of(now));
+                new { version = rows.Count + 1, hash, json, now = Micros.Of(now) }));
+            rows.Add((json, Micros.Of(now)));
         }
-        Volatile.Write(ref published, new Published(new Catalogs(stored.Select((content, i) => Parse(content, i + 1))), at));
+        Keep(rows);
         return [];
     }
+
+    /// <summary>When each version was published, version 1 first.</summary>
+    public IReadOnlyList<Instant> PublishedAt => [.. Now.At.Select(Micros.ToInstant)];
+
+    private Task<List<(byte[] Json, long PublishedAt)>> Rows() =>
+        database.Read(c => c.Query<(byte[], long)>("SELECT json, published_at FROM catalogs ORDER BY version").AsList());
+
+    private void Keep(List<(byte[] Json, long PublishedAt)> rows) =>
+        Volatile.Write(ref published, new Published(new Catalogs(rows.Select((row, i) => Parse(row.Json, i + 1))), rows.ConvertAll(r => r.PublishedAt)));
 
     private Catalog Parse(byte[] json, int version)
     {

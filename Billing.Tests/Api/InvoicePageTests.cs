@@ -1,3 +1,5 @@
+using System.Security.Cryptography;
+using System.Text;
 using Billing.Api;
 using Billing.Api.Pages;
 using Billing.Ledger;
@@ -57,7 +59,9 @@ public sealed class InvoicePageTests
 
         var page = (await api.Get($"{Acme}/invoices/INV-2026-11-acme/print")).Expect(200);
         Assert.Equal("text/html; charset=utf-8", page.Headers["Content-Type"]);
-        Assert.StartsWith("default-src 'none'; style-src 'sha256-", page.Headers["Content-Security-Policy"], StringComparison.Ordinal);
+        // The policy allows just this style, and nothing that runs.
+        var style = SHA256.HashData(Encoding.UTF8.GetBytes(page.Text.Split("<style>")[1].Split("</style>")[0]));
+        Assert.StartsWith($"default-src 'none'; style-src 'sha256-{Convert.ToBase64String(style)}';", page.Headers["Content-Security-Policy"], StringComparison.Ordinal);
         Assert.Equal("nosniff", page.Headers["X-Content-Type-Options"]);
         Assert.Contains("no-store", page.Headers["Cache-Control"], StringComparison.Ordinal);
         foreach (var text in (string[])
@@ -88,8 +92,6 @@ public sealed class InvoicePageTests
         Assert.DoesNotContain("\"onerror", page, StringComparison.Ordinal);
         // The logo's text, two lines of the seller, two of the customer, the line, the tax and the footer.
         Assert.Equal(8, Count(page, "&lt;script&gt;alert(1)&lt;/script&gt;&quot;&#39;&amp;"));
-        // The policy allows just this style.
-        Assert.Equal(1, Count(page, "<style>"));
 
         static int Count(string text, string part) => text.Split(part).Length - 1;
     }
