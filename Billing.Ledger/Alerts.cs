@@ -92,7 +92,7 @@ public static class Alerts
     private static AlertRaised? Threshold(State state, Catalogs catalogs, string feature, UsageRecorded? use, Instant now)
     {
         // A limit of 0 has no thresholds: its first unit would pass all of them, in every window.
-        if (catalogs.Feature(feature) is not { WarnAt: { IsEmpty: false } warnAt } || LimitOf(state, catalogs, feature, now) is not (> 0 and var limit, var window)) return null;
+        if (catalogs.Feature(feature) is not { Meter: not null, WarnAt: { IsEmpty: false } warnAt } known || LimitOf(state, catalogs, known, now) is not (> 0 and var limit, var window)) return null;
         var (counter, taken) = Taken(state, feature, window, use, now);
         var reached = Reached(warnAt, limit, taken);
         if (reached == 0) return null;
@@ -126,10 +126,10 @@ public static class Alerts
     }
 
     /// <summary>The limit of a feature now, and the window it is counted in (a gauge's has none); null when it is unlimited or not given.</summary>
-    private static (long Most, Window? Window)? LimitOf(State state, Catalogs catalogs, string feature, Instant now)
+    private static (long Most, Window? Window)? LimitOf(State state, Catalogs catalogs, Feature feature, Instant now)
     {
-        var given = Subscriptions.InForce(state, catalogs, now).Plan?.Features.GetValueOrDefault(feature);
-        if (given is null || (Subscriptions.ProratedLimit(state, given, now) ?? given.Allowance) is not { } most) return null;
+        var given = Overrides.Given(state, Subscriptions.InForce(state, catalogs, now).Plan, feature, now);
+        if (given is not { On: true } || Entitlements.Limit(state, given, now) is not { } most) return null;
         return (most, given.IsGauge ? null : given.Window);
     }
 
