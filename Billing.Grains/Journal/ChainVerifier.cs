@@ -29,8 +29,8 @@ public static class ChainVerifier
         if (report.Problem is not null) return report;
 
         // Beside the events the journal keeps when the organization is next due; a wrong time would be slept through.
-        if (stream.Head().DueAt != state.DueAt)
-            return report with { FirstBadVersion = report.Events, Problem = $"Something is due at {Text(stream.Head().DueAt)} by the head's row; by the events it is {Text(state.DueAt)}." };
+        if (stream.Head().DueAt != state.WakeAt)
+            return report with { FirstBadVersion = report.Events, Problem = $"Something is due at {Text(stream.Head().DueAt)} by the head's row; by the events it is {Text(state.WakeAt)}." };
         // What was appended meanwhile is in the head by now; what is not in it was slipped in.
         try
         {
