@@ -24,6 +24,7 @@ internal static class ApiDocument
         ["from"] = ("The first instant of it; 30 days before its end without one.", new OpenApiSchema { Type = JsonSchemaType.String, Format = "date-time" }),
         ["to"] = ("The first instant after it; now without one.", new OpenApiSchema { Type = JsonSchemaType.String, Format = "date-time" }),
         ["bucket"] = ("hour, day (without one) or month.", new OpenApiSchema { Type = JsonSchemaType.String, Enum = ["hour", "day", "month"] }),
+        ["at"] = ("The moment; now without one.", new OpenApiSchema { Type = JsonSchemaType.String, Format = "date-time" }),
         ["after"] = ("The version after which to begin.", new OpenApiSchema { Type = JsonSchemaType.Integer }),
         ["type"] = ("An event type such as usage-recorded.", new OpenApiSchema { Type = JsonSchemaType.String }),
         ["status"] = ("draft, open, paid, void or uncollectible.", new OpenApiSchema { Type = JsonSchemaType.String, Enum = ["draft", "open", "paid", "void", "uncollectible"] }),

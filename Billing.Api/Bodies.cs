@@ -71,6 +71,13 @@ public sealed record SettleHoldBody([property: Required, JsonConverter(typeof(Qu
 /// <summary>Nothing: a body with anything in it is refused.</summary>
 public sealed record EmptyBody;
 
+/// <param name="Reason">Kept in the ledger for ever: no names, no addresses.</param>
+public sealed record VoidBody(string? Reason);
+
+/// <param name="Quantity">What it should have been, in whole units with at most the meter's decimals.</param>
+/// <param name="Reason">Kept in the ledger for ever: no names, no addresses.</param>
+public sealed record CorrectBody([property: Required, JsonConverter(typeof(QuantityJson))] decimal? Quantity, string? Reason);
+
 /// <param name="Allowance">Metered features: whole units in the window; a gauge's limit.</param>
 /// <param name="Unlimited">Metered features: no limit.</param>
 /// <param name="Until">When the plan's word stands again; without one, when the override is removed.</param>
@@ -262,7 +269,7 @@ public sealed record LedgerEventView(
 public sealed record VerificationView(bool Ok, long Events, string Head, long? FirstBadVersion, string? Problem);
 
 /// <summary>One change of the token balance.</summary>
-/// <param name="Kind">purchased, granted, promotional, burned, held, freed, revoked or expired.</param>
+/// <param name="Kind">purchased, granted, promotional, burned, returned, held, freed, revoked or expired.</param>
 /// <param name="Tokens">Positive adds to the balance, negative takes from it.</param>
 public sealed record TokenTransactionView(
     long Version, string Kind, long Tokens, string Grant, Instant At, string? Feature, string? Usage, string? Package, string? Payment, string? Reason)
@@ -354,6 +361,11 @@ public sealed class QuantityJson : JsonConverter<decimal>
 [JsonSerializable(typeof(HoldBody))]
 [JsonSerializable(typeof(SettleHoldBody))]
 [JsonSerializable(typeof(EmptyBody))]
+[JsonSerializable(typeof(VoidBody))]
+[JsonSerializable(typeof(CorrectBody))]
+[JsonSerializable(typeof(UsageVoidView))]
+[JsonSerializable(typeof(UsageExplanationView))]
+[JsonSerializable(typeof(StateView))]
 [JsonSerializable(typeof(OverrideBody))]
 [JsonSerializable(typeof(RemoveOverrideBody))]
 [JsonSerializable(typeof(SpendCapsBody))]

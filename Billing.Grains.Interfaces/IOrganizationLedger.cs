@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using Billing.Ledger;
 using NodaTime;
 
@@ -37,6 +38,9 @@ public interface IOrganizationLedger
 
     /// <summary>Use in the running billing period. Null when there is no such organization.</summary>
     ValueTask<UsageView?> Usage(Instant now);
+
+    /// <summary>The versions of usage records that were voided, ascending. Null when there is no such organization.</summary>
+    ValueTask<ImmutableArray<long>?> Voided();
 
     /// <summary>Token balance and grants. Null when there is no such organization.</summary>
     ValueTask<TokensView?> Tokens(Instant now);

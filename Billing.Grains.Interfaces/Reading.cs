@@ -21,9 +21,12 @@ public static class Reading
         if (Ask(state, catalogs, featureId, quantity, out var feature, out var units) is { } rejection) return new ExplainResult(null, rejection);
         var why = new Explanation();
         var entitlement = Entitlements.Evaluate(state, catalogs, feature!, units, state.Now(clock), why: why);
-        StepView[] steps = [.. why.Steps.Select(s => new StepView(s.Rule, s.Outcome, s.Numbers.ToDictionary(n => n.Key, n => Text(n.Value)), s.Events))];
-        return new ExplainResult(new ExplanationView(EntitlementView.Of(entitlement), state.Version, state.Now(clock), steps), null);
+        return new ExplainResult(new ExplanationView(EntitlementView.Of(entitlement), state.Version, state.Now(clock), Steps(why)), null);
     }
+
+    /// <summary>The steps as text.</summary>
+    public static StepView[] Steps(Explanation why) =>
+        [.. why.Steps.Select(s => new StepView(s.Rule, s.Outcome, s.Numbers.ToDictionary(n => n.Key, n => Text(n.Value)), s.Events))];
 
     /// <summary>For an entitlement after a command: one unit of the feature.</summary>
     public static EntitlementView? Entitlement(State state, Catalogs catalogs, string featureId, Instant clock) =>
@@ -123,6 +126,18 @@ public static class Reading
             Until = force.Source == PlanSource.Operator ? state.Subscriptions.OperatorPlan!.Until : null,
             TrialUsed = state.Subscriptions.TrialUsed,
         };
+    }
+
+    /// <summary>All of it at one time. The organization had been opened.</summary>
+    /// <param name="at">By the organization's own clock.</param>
+    /// <param name="state">What was recorded by then.</param>
+    public static StateView State(State state, Catalogs catalogs, Instant at)
+    {
+        var clock = at - state.Account.Ahead;
+        return new StateView(at, state.Version, Organization(state, catalogs, clock), Subscription(state, catalogs, clock), Usage(state, catalogs, clock), Tokens(state, clock),
+            Holds(state, catalogs, clock), Overrides(state, catalogs, clock), SpendCaps(state, catalogs, clock), BillingTermsView.Of(state, catalogs),
+            [.. state.Billing.Pending.Select(l => InvoiceLineView.Of(l, catalogs))], [.. state.Billing.Invoices.Reverse().Select(InvoiceView.Of)], TopUp(state, catalogs, clock),
+            state.Account.Customers, state.Account.Invitations, [.. state.Voided.Select(Ids.UsageRecord)], state.DueAt, All(state, catalogs, clock));
     }
 
     /// <summary>What a change of the subscription would come to, made now.</summary>

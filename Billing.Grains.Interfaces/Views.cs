@@ -146,6 +146,15 @@ public sealed record UsageRecordView(
     /// <summary>The hold that it settled.</summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public string? Hold { get; init; }
 
+    /// <summary>It was taken back: no sum has it.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)] public bool Voided { get; init; }
+
+    /// <summary>The record that it took the place of.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public string? Corrects { get; init; }
+
+    /// <summary>Lines for the next invoice, because its billing period is closed; in the answer to recording it.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public IReadOnlyList<InvoiceLineView>? Adjustments { get; init; }
+
     /// <summary>The feature's entitlement as it is now, in the answer to a consume.</summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public EntitlementView? Entitlement { get; init; }
 
@@ -163,9 +172,50 @@ public sealed record UsageRecordView(
             Grants = e.Grants,
             Metadata = e.Metadata,
             Hold = e.Hold,
+            Corrects = e.Corrects,
         };
     }
 }
+
+/// <summary>A usage record that was taken back.</summary>
+/// <param name="Id">The record's.</param>
+/// <param name="Version">Of the event that took it back.</param>
+/// <param name="Taken">What covered it.</param>
+/// <param name="Shifted">Overage of other records that the freed allowance covers now.</param>
+/// <param name="Returned">Tokens that went back to their grants: as remaining, or expired or revoked with them meanwhile.</param>
+/// <param name="Adjustments">Lines for the next invoice, where its billing period is closed.</param>
+/// <param name="Entitlement">The feature's as it is now.</param>
+public sealed record UsageVoidView(
+    string Id, long Version, string Feature, decimal Quantity, CoverageView Taken, decimal Shifted, IReadOnlyList<TokenReturn> Returned,
+    IReadOnlyList<InvoiceLineView> Adjustments, string? Reason, EntitlementView? Entitlement)
+{
+    /// <summary>Smallest units as whole ones with the meter's decimals.</summary>
+    public static UsageVoidView Of(UsageVoided e, IEnumerable<InvoiceLineView> adjustments, Catalogs catalogs)
+    {
+        var decimals = catalogs.Feature(e.Feature)?.Meter?.Decimals ?? 0;
+        return new UsageVoidView(e.Record, e.Version, e.Feature, Ledger.Quantity.ToDecimal(e.Quantity, decimals), CoverageView.Of(e.Allowance, e.ByTokens, e.Overage, decimals),
+            Ledger.Quantity.ToDecimal(e.Shifted, decimals), e.Returned ?? [], [.. adjustments], e.Reason, null);
+    }
+}
+
+/// <summary>A usage record with the steps by which it was decided, and what it changed.</summary>
+/// <param name="Version">The version of the state that was asked: the one before the record.</param>
+public sealed record UsageExplanationView(UsageRecordView Record, long Version, Instant At, IReadOnlyList<StepView> Steps);
+
+/// <summary>A whole organization at one time, as it was recorded by then.</summary>
+/// <param name="At">The time that was asked for.</param>
+/// <param name="Version">Of the last event by then.</param>
+/// <param name="Usage">Counters and gauges, feature by feature.</param>
+/// <param name="PendingLines">For the next invoice.</param>
+/// <param name="Invoices">Newest first.</param>
+/// <param name="Voided">Usage records that were taken back by then.</param>
+/// <param name="DueAt">When something was due next by the organization's own clock.</param>
+/// <param name="Entitlements">Every one as it would have been answered then, each for one unit.</param>
+public sealed record StateView(
+    Instant At, long Version, OrganizationView Organization, SubscriptionView Subscription, UsageView Usage, TokensView Tokens, IReadOnlyList<HoldView> Holds,
+    IReadOnlyList<OverrideView> Overrides, SpendCapsView SpendCaps, BillingTermsView BillingTerms, IReadOnlyList<InvoiceLineView> PendingLines,
+    IReadOnlyList<InvoiceView> Invoices, TopUpView TopUp, IReadOnlyList<string> Customers, IReadOnlyList<string> Invitations, IReadOnlyList<string> Voided, Instant? DueAt,
+    IReadOnlyList<EntitlementView> Entitlements);
 
 /// <summary>A reservation for work in progress.</summary>
 /// <param name="Id"><c>ho_</c> and the version of its event.</param>

@@ -197,9 +197,13 @@ public sealed class LedgerSession
                 await Answer(batch, decided, asked);
                 return;
             }
-            if (Invariants.Broken(decided.State) is { } broken) throw new BooksDoNotCloseException(Organization, broken);
-
             attempt++;
+            if (Invariants.Broken(decided.State) is { } broken)
+            {
+                // What a command is about (a usage record) may have been written by another activation that this one has not heard of.
+                if ((await ReadOn(state)).Version == state.Version) throw new BooksDoNotCloseException(Organization, broken);
+                continue;
+            }
             AppendOutcome outcome;
             try
             {

@@ -39,6 +39,12 @@ internal sealed class AlertBook(PlanBook plans, TokenBook tokens, UsageBook usag
             }
     }
 
+    /// <summary>What follows a window that was closed is another one, also where a change of the plan gives it the same end.</summary>
+    public void Take(QuotaReset e)
+    {
+        foreach (var reset in e.Resets) raised.RemoveWhere(r => r.Feature == reset.Feature && r.Window == reset.Window);
+    }
+
     public void Take(AlertRaised e, Catalogs catalogs)
     {
         switch (e.Kind)
