@@ -14,7 +14,7 @@ internal static class ApiDocument
 {
     private sealed record QueryNames(string[] Names);
 
-    /// <summary>Every query parameter that some route reads.</summary>
+    /// <summary>Every query parameter that some route reads. What is behind a bar tells those of one name apart.</summary>
     private static readonly Dictionary<string, (string Description, OpenApiSchema Schema)> Query = new()
     {
         ["limit"] = ($"How many at most: 1 to {RequestExtensions.MaxPageSize}; 100 without one.", new OpenApiSchema { Type = JsonSchemaType.Integer }),
@@ -26,6 +26,10 @@ internal static class ApiDocument
         ["bucket"] = ("hour, day (without one) or month.", new OpenApiSchema { Type = JsonSchemaType.String, Enum = ["hour", "day", "month"] }),
         ["after"] = ("The version after which to begin.", new OpenApiSchema { Type = JsonSchemaType.Integer }),
         ["type"] = ("An event type such as usage-recorded.", new OpenApiSchema { Type = JsonSchemaType.String }),
+        ["status"] = ("draft, open, paid, void or uncollectible.", new OpenApiSchema { Type = JsonSchemaType.String, Enum = ["draft", "open", "paid", "void", "uncollectible"] }),
+        ["at|moment"] = ("The moment; now without one.", new OpenApiSchema { Type = JsonSchemaType.String, Format = "date-time" }),
+        ["at"] = ("now, or period_end (without one).", new OpenApiSchema { Type = JsonSchemaType.String, Enum = ["now", "period_end"] }),
+        ["prorate"] = ("With at=now: whether the unused rest is credited.", new OpenApiSchema { Type = JsonSchemaType.Boolean }),
         ["state"] = ("pending, applied, ignored, unclaimed or failed.", new OpenApiSchema { Type = JsonSchemaType.String, Enum = ["pending", "applied", "ignored", "unclaimed", "failed"] }),
     };
 
@@ -55,7 +59,7 @@ internal static class ApiDocument
             if (!path.StartsWith("v1", StringComparison.Ordinal)) operation.Security = [];
             operation.Parameters ??= [];
             foreach (var name in metadata.OfType<QueryNames>().SelectMany(q => q.Names))
-                operation.Parameters.Add(new OpenApiParameter { Name = name, In = ParameterLocation.Query, Description = Query[name].Description, Schema = Query[name].Schema });
+                operation.Parameters.Add(new OpenApiParameter { Name = name.Split('|')[0], In = ParameterLocation.Query, Description = Query[name].Description, Schema = Query[name].Schema });
             if (ChangesAnOrganization(path, context.Description.HttpMethod))
                 operation.Parameters.Add(new OpenApiParameter
                 {
@@ -95,9 +99,10 @@ internal static class ApiDocument
         app.MapGet("/", () => Results.Redirect("/swagger")).ExcludeFromDescription();
     }
 
-    /// <summary>A check is a POST because it has a body; it changes nothing.</summary>
+    /// <summary>A check or a preview is a POST because it has a body; it changes nothing.</summary>
     private static bool ChangesAnOrganization(string path, string? method) =>
-        method is "POST" or "PUT" or "DELETE" && path.StartsWith("v1/organizations", StringComparison.Ordinal) && !path.EndsWith("/check", StringComparison.Ordinal);
+        method is "POST" or "PUT" or "DELETE" && path.StartsWith("v1/organizations", StringComparison.Ordinal) && !path.EndsWith("/check", StringComparison.Ordinal) && !path.EndsWith("/preview", StringComparison.Ordinal)
+        || path == "v1/catalog/moves";
 
     /// <summary>What every route of a kind may refuse, beside what it names itself.</summary>
     private static void AddProblems(OpenApiOperation operation, OpenApiOperationTransformerContext context, string path, IList<object> metadata)

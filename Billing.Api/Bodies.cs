@@ -5,6 +5,7 @@ using System.Text.Json.Serialization;
 using Billing.Grains;
 using Billing.Grains.Journal;
 using Billing.Ledger;
+using Billing.Silo;
 using NodaTime;
 
 namespace Billing.Api;
@@ -56,6 +57,39 @@ public sealed record UsageBatchView(int Recorded, int Replayed, int Refused, IRe
 /// <param name="Value">The gauge's value from now on.</param>
 public sealed record GaugeBody([property: Required, JsonConverter(typeof(QuantityJson))] decimal? Value);
 
+/// <param name="Feature">A metered feature's id; gauges cannot be held.</param>
+/// <param name="Quantity">In whole units, with at most the meter's decimals.</param>
+/// <param name="ExpiresIn">Seconds, from 1 to 604,800 (7 days); 900 (15 minutes) without one.</param>
+/// <param name="Metadata">Comes back with the hold, and with its use unless the settling brings its own: at most 20 entries, keys of 40 and values of 500 characters.</param>
+public sealed record HoldBody(
+    [property: Required] string? Feature, [property: Required, JsonConverter(typeof(QuantityJson))] decimal? Quantity, long? ExpiresIn, Dictionary<string, string>? Metadata);
+
+/// <param name="Quantity">What was used. Up to what is held it is never refused; what is more is checked like any use. 0 records nothing.</param>
+/// <param name="Metadata">The hold's without it.</param>
+public sealed record SettleHoldBody([property: Required, JsonConverter(typeof(QuantityJson))] decimal? Quantity, Dictionary<string, string>? Metadata);
+
+/// <summary>Nothing: a body with anything in it is refused.</summary>
+public sealed record EmptyBody;
+
+/// <param name="Quantity">What it should have been, in whole units with at most the meter's decimals.</param>
+/// <param name="Reason">Kept in the ledger for ever: no names, no addresses.</param>
+public sealed record CorrectBody([property: Required, JsonConverter(typeof(QuantityJson))] decimal? Quantity, string? Reason);
+
+/// <param name="Allowance">Metered features: whole units in the window; a gauge's limit.</param>
+/// <param name="Unlimited">Metered features: no limit.</param>
+/// <param name="Until">When the plan's word stands again; without one, when the override is removed.</param>
+/// <param name="Reason">Kept in the ledger for ever: no names, no addresses.</param>
+public sealed record OverrideBody([property: JsonConverter(typeof(QuantityJson))] decimal? Allowance, bool Unlimited, Instant? Until, string? Reason);
+
+/// <param name="Reason">Kept in the ledger for ever: no names, no addresses.</param>
+public sealed record RemoveOverrideBody(string? Reason);
+
+/// <param name="Organization">Minor units over all features in one billing period; null is no cap.</param>
+/// <param name="Features">Minor units for each feature that has a cap of its own.</param>
+public sealed record SpendCapsBody(long? Organization, Dictionary<string, long>? Features);
+
+public sealed record OverridesView(IReadOnlyList<OverrideView> Overrides);
+
 /// <param name="Items">Feature and quantity; the quantity is one unit without one.</param>
 public sealed record CheckBody([property: Required] IReadOnlyList<CheckItemBody>? Items);
 
@@ -71,8 +105,138 @@ public sealed record EntitlementsView(bool HasAccess, IReadOnlyList<EntitlementV
 /// <param name="Reason">Kept in the ledger for ever: no names, no addresses.</param>
 public sealed record GrantBody([property: Required] long? Tokens, string? Kind, int? Priority, Instant? ExpiresAt, string? Reason);
 
+/// <param name="TokenPackage">What is bought.</param>
+/// <param name="Threshold">It is bought when fewer tokens than these are left.</param>
+/// <param name="MaxCount">The most that are asked for in one calendar month, paid or not.</param>
+/// <param name="MaxAmount">The most in one calendar month, in minor units of the catalog's currency.</param>
+/// <param name="CoolOffMinutes">The least time between two; an hour without one.</param>
+public sealed record TopUpBody(
+    [property: Required] string? TokenPackage, [property: Required] long? Threshold, [property: Required] int? MaxCount, [property: Required] long? MaxAmount, int? CoolOffMinutes);
+
+/// <param name="Payment">What the money is known by, such as a payment intent's id. The same one gives tokens once.</param>
+/// <param name="Amount">What was paid, in minor units; what was asked for without one.</param>
+public sealed record CompleteTopUpBody([property: Required] string? Payment, long? Amount);
+
+/// <param name="Failure">A code such as card_declined.</param>
+public sealed record FailTopUpBody([property: Required] string? Failure);
+
+/// <summary>Something that somebody should know.</summary>
+/// <param name="Kind">usage, tokens_low, trial_ending, top_up_limited or top_up_switched_off.</param>
+/// <param name="Message">Can be shown to a person.</param>
+/// <param name="Percent">Usage: the threshold that was reached, in per cent of the limit.</param>
+/// <param name="Window">Usage: the limit's window; null for a gauge.</param>
+/// <param name="End">When the window, the trial, or the month of a top-up's limit ends.</param>
+/// <param name="Value">Used in the window, in whole units; tokens left.</param>
+public sealed record AlertView(
+    long Version, string Kind, Instant At, string Message, string? Feature, int? Percent, string? Window, Instant? Start, Instant? End, decimal? Value, decimal? Limit);
+
+/// <param name="Plan">May be left out to say only whether there is a payment method.</param>
+/// <param name="Interval">month, quarter or year: to subscribe, or to change the interval. Without one, an operator gives the plan, unless the ledger keeps a subscription.</param>
+/// <param name="Currency">The catalog's without one.</param>
+/// <param name="At">When a change counts: now or period_end. Without one, an upgrade now and a downgrade at the period's end.</param>
+/// <param name="Trial">True: with the plan's trial, or not at all; false: without. Left out: with, if it was not used yet.</param>
+/// <param name="PaymentMethod">Whether there is something to pay with when a trial ends.</param>
+/// <param name="Proration">What becomes of a change's credits and charges: next_invoice (without one), invoice_now, or none (operators only).</param>
+/// <param name="Comp">An operator gives the plan, free of its price, whatever subscription there is.</param>
+/// <param name="Until">When a plan that an operator gives ends; it stands without one.</param>
 /// <param name="Reason">Kept in the ledger for ever: no names, no addresses.</param>
-public sealed record SetPlanBody([property: Required] string? Plan, string? Reason);
+public record SubscriptionBody(
+    string? Plan = null, string? Interval = null, string? Currency = null, string? At = null, bool? Trial = null, bool? PaymentMethod = null, string? Proration = null, bool Comp = false,
+    Instant? Until = null, string? Reason = null);
+
+/// <summary>A change, or what else may be done with a subscription.</summary>
+/// <param name="Action">change (without one), cancel, pause, resume or reactivate.</param>
+/// <param name="Prorate">Cancelling now: whether the unused rest is credited.</param>
+public sealed record PreviewBody(
+    string? Plan = null, string? Interval = null, string? Currency = null, string? At = null, bool? Trial = null, bool? PaymentMethod = null, string? Proration = null, bool Comp = false,
+    Instant? Until = null, string? Reason = null, string? Action = null, bool? Prorate = null)
+    : SubscriptionBody(Plan, Interval, Currency, At, Trial, PaymentMethod, Proration, Comp, Until, Reason);
+
+/// <param name="Reason">Kept in the ledger for ever: no names, no addresses.</param>
+public sealed record ReasonBody(string? Reason);
+
+/// <param name="Invoice">An invoice's id or number.</param>
+/// <param name="Status">paid or failed.</param>
+/// <param name="Attempt">Which attempt failed; the next one without it.</param>
+/// <param name="At">When; now without it.</param>
+public sealed record PaymentBody([property: Required] string? Invoice, [property: Required] string? Status, int? Attempt, Instant? At);
+
+/// <param name="TimeZone">An IANA name such as Europe/Berlin.</param>
+public sealed record TimeZoneBody([property: Required] string? TimeZone);
+
+/// <param name="To">What the clock is to say.</param>
+/// <param name="ByDays">Or how far it goes, in days of 24 hours.</param>
+public sealed record AdvanceClockBody(Instant? To, int? ByDays);
+
+/// <param name="ToVersion">A version of the catalog, newer or older.</param>
+/// <param name="Plan">Only organizations on this plan.</param>
+/// <param name="FromVersion">Only those on this version.</param>
+/// <param name="Organizations">Only these; all without it. At most 500.</param>
+/// <param name="DryRun">Shows what would change, and changes nothing.</param>
+/// <param name="Limit">How many organizations are looked at: 1 to 500; 100 without it.</param>
+/// <param name="Cursor">next_cursor of the answer before.</param>
+/// <param name="Reason">Kept in the ledger for ever: no names, no addresses.</param>
+public sealed record CatalogMovesBody(
+    [property: Required] int? ToVersion, string? Plan, int? FromVersion, IReadOnlyList<string>? Organizations, bool DryRun, int? Limit, string? Cursor, string? Reason);
+
+/// <param name="Moved">Of those on this page; what is at the version already is left out.</param>
+/// <param name="NextCursor">For the next page; null when all were looked at.</param>
+public sealed record CatalogMovesView(int ToVersion, bool DryRun, int Moved, int Refused, IReadOnlyList<CatalogMoveView> Organizations, string? NextCursor);
+
+/// <param name="Current">It is what is sold now.</param>
+public sealed record CatalogVersionView(int Version, Instant PublishedAt, bool Current, IReadOnlyList<string> Plans);
+
+/// <param name="Draft">True leaves it without a number until it is finalized.</param>
+/// <param name="Currency">An invoice has one; the catalog's without it, or the other one that something is pending in.</param>
+public sealed record GenerateInvoiceBody(bool Draft, string? Currency);
+
+/// <summary>Nothing is said with it.</summary>
+public sealed record FinalizeInvoiceBody;
+
+/// <param name="Payment">What the money is known by.</param>
+/// <param name="Reason">Kept in the ledger for ever: no names, no addresses.</param>
+public sealed record PayInvoiceBody(string? Payment, string? Reason);
+
+/// <param name="Reason">Kept in the ledger for ever: no names, no addresses.</param>
+public sealed record EndInvoiceBody(string? Reason);
+
+/// <param name="Description">Stands on the invoice, and is kept in the ledger for ever: no names, no addresses.</param>
+/// <param name="Amount">Minor units; below 0 is a credit.</param>
+/// <param name="Currency">One that the catalog sells in; its own without one.</param>
+/// <param name="Reason">Kept in the ledger for ever: no names, no addresses.</param>
+public sealed record AddLineBody([property: Required] string? Description, [property: Required] long? Amount, string? Currency, string? Reason);
+
+/// <param name="Amount">Minor units, more than 0.</param>
+/// <param name="Currency">One that the catalog sells in; its own without one.</param>
+/// <param name="Reason">Kept in the ledger for ever: no names, no addresses.</param>
+public sealed record CreditBody([property: Required] long? Amount, string? Currency, string? Reason);
+
+/// <param name="Tax">Instead of the catalog's; a rate of 0 for who pays none.</param>
+/// <param name="Discount">Off each invoice; none without it.</param>
+/// <param name="Reason">Kept in the ledger for ever: no names, no addresses.</param>
+public sealed record BillingTermsBody(TaxBody? Tax, DiscountBody? Discount, string? Reason);
+
+/// <param name="Rate">Per cent, with at most 4 places.</param>
+/// <param name="Inclusive">Prices have the tax in them.</param>
+public sealed record TaxBody([property: Required] string? Name, [property: Required, JsonConverter(typeof(QuantityJson))] decimal? Rate, bool Inclusive);
+
+/// <param name="Percent">Of every line, credits too; either this or an amount.</param>
+/// <param name="Amount">Minor units off each invoice, never more than it comes to.</param>
+/// <param name="Currency">The amount's: one that the catalog sells in; its own without one.</param>
+/// <param name="Until">Invoices made from then on have no discount.</param>
+public sealed record DiscountBody([property: JsonConverter(typeof(QuantityJson))] decimal? Percent, long? Amount, string? Currency, Instant? Until);
+
+/// <summary>All of it: what is left out is gone.</summary>
+/// <param name="Name">At most 200 characters.</param>
+/// <param name="Email">At most 254.</param>
+/// <param name="Address">At most 500, in lines.</param>
+public sealed record ProfileBody(string? Name, string? Email, string? Address);
+
+/// <param name="UpdatedAt">Null when there is none.</param>
+public sealed record ProfileView(string? Name, string? Email, string? Address, Instant? UpdatedAt)
+{
+    public static ProfileView Of(Profile? profile) => new(profile?.Name, profile?.Email, profile?.Address, profile?.UpdatedAt);
+}
 
 public sealed record ApiKeyBody([property: Required] string? Name, string? Organization, bool Test);
 
@@ -102,10 +266,14 @@ public sealed record LedgerEventView(
 public sealed record VerificationView(bool Ok, long Events, string Head, long? FirstBadVersion, string? Problem);
 
 /// <summary>One change of the token balance.</summary>
-/// <param name="Kind">purchased, granted, promotional, burned, revoked or expired.</param>
+/// <param name="Kind">purchased, granted, promotional, burned, returned, held, freed, revoked or expired.</param>
 /// <param name="Tokens">Positive adds to the balance, negative takes from it.</param>
 public sealed record TokenTransactionView(
-    long Version, string Kind, long Tokens, string Grant, Instant At, string? Feature, string? Usage, string? Package, string? Payment, string? Reason);
+    long Version, string Kind, long Tokens, string Grant, Instant At, string? Feature, string? Usage, string? Package, string? Payment, string? Reason)
+{
+    /// <summary>The hold that the tokens were set aside for, or that freed them: what it came to burned some again.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public string? Hold { get; init; }
+}
 
 /// <summary>Use of one feature in buckets of time.</summary>
 public sealed record UsageHistoryView(string Feature, string Unit, string Bucket, Instant From, Instant To, IReadOnlyList<UsageBucketView> Buckets);
@@ -117,7 +285,11 @@ public sealed record UsageBucketView(
 
 public sealed record PlanView(
     string Id, string Name, string? Description, bool InviteOnly, int? TrialDays, bool TrialRequiresPaymentMethod, IReadOnlyList<PriceView> Prices,
-    IReadOnlyList<PlanFeatureView> Features);
+    IReadOnlyList<PlanFeatureView> Features)
+{
+    /// <summary>The one organization that the plan is made for.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public string? CustomFor { get; init; }
+}
 
 public sealed record PriceView(string Interval, Money Price, string LookupKey);
 
@@ -125,7 +297,11 @@ public sealed record PriceView(string Interval, Money Price, string LookupKey);
 /// <param name="Unlimited">Metered features: there is no limit.</param>
 public sealed record PlanFeatureView(
     string Feature, string Name, string Type, bool Included, string? Value, decimal? Allowance, bool Unlimited, string? Unit, string? Window, string? Mode,
-    string? UnitPrice, IReadOnlyList<RateLimitView> RateLimits);
+    string? UnitPrice, IReadOnlyList<TierView> Tiers, IReadOnlyList<RateLimitView> RateLimits);
+
+/// <summary>Overage in one billing period up to so much of it costs this for a unit.</summary>
+/// <param name="UpTo">Whole units of overage; null is all the rest.</param>
+public sealed record TierView(decimal? UpTo, string UnitPrice);
 
 public sealed record RateLimitView(decimal Limit, string Window);
 
@@ -179,9 +355,39 @@ public sealed class QuantityJson : JsonConverter<decimal>
 [JsonSerializable(typeof(UsageBatchView))]
 [JsonSerializable(typeof(GaugeBody))]
 [JsonSerializable(typeof(CheckBody))]
+[JsonSerializable(typeof(HoldBody))]
+[JsonSerializable(typeof(SettleHoldBody))]
+[JsonSerializable(typeof(EmptyBody))]
+[JsonSerializable(typeof(CorrectBody))]
+[JsonSerializable(typeof(UsageVoidView))]
+[JsonSerializable(typeof(UsageExplanationView))]
+[JsonSerializable(typeof(StateView))]
+[JsonSerializable(typeof(OverrideBody))]
+[JsonSerializable(typeof(RemoveOverrideBody))]
+[JsonSerializable(typeof(SpendCapsBody))]
+[JsonSerializable(typeof(HoldView))]
+[JsonSerializable(typeof(Page<HoldView>))]
+[JsonSerializable(typeof(HoldEndView))]
+[JsonSerializable(typeof(OverrideView))]
+[JsonSerializable(typeof(OverridesView))]
+[JsonSerializable(typeof(SpendCapsView))]
 [JsonSerializable(typeof(EntitlementsView))]
 [JsonSerializable(typeof(GrantBody))]
-[JsonSerializable(typeof(SetPlanBody))]
+[JsonSerializable(typeof(TopUpBody))]
+[JsonSerializable(typeof(CompleteTopUpBody))]
+[JsonSerializable(typeof(FailTopUpBody))]
+[JsonSerializable(typeof(TopUpView))]
+[JsonSerializable(typeof(Page<AlertView>))]
+[JsonSerializable(typeof(SubscriptionBody))]
+[JsonSerializable(typeof(PreviewBody))]
+[JsonSerializable(typeof(ReasonBody))]
+[JsonSerializable(typeof(PaymentBody))]
+[JsonSerializable(typeof(TimeZoneBody))]
+[JsonSerializable(typeof(AdvanceClockBody))]
+[JsonSerializable(typeof(CatalogMovesBody))]
+[JsonSerializable(typeof(CatalogMovesView))]
+[JsonSerializable(typeof(IReadOnlyList<CatalogVersionView>))]
+[JsonSerializable(typeof(ChangePreviewView))]
 [JsonSerializable(typeof(ApiKeyBody))]
 [JsonSerializable(typeof(NewApiKeyView))]
 [JsonSerializable(typeof(Page<ApiKeyView>))]
@@ -205,6 +411,20 @@ public sealed class QuantityJson : JsonConverter<decimal>
 [JsonSerializable(typeof(TokensView))]
 [JsonSerializable(typeof(GrantView))]
 [JsonSerializable(typeof(SubscriptionView))]
+[JsonSerializable(typeof(GenerateInvoiceBody))]
+[JsonSerializable(typeof(FinalizeInvoiceBody))]
+[JsonSerializable(typeof(PayInvoiceBody))]
+[JsonSerializable(typeof(EndInvoiceBody))]
+[JsonSerializable(typeof(AddLineBody))]
+[JsonSerializable(typeof(CreditBody))]
+[JsonSerializable(typeof(BillingTermsBody))]
+[JsonSerializable(typeof(ProfileBody))]
+[JsonSerializable(typeof(ProfileView))]
+[JsonSerializable(typeof(InvoiceView))]
+[JsonSerializable(typeof(InvoiceLineView))]
+[JsonSerializable(typeof(Page<InvoiceView>))]
+[JsonSerializable(typeof(UpcomingInvoicesView))]
+[JsonSerializable(typeof(BillingTermsView))]
 [JsonSerializable(typeof(Problem))]
 [JsonSerializable(typeof(PongView))]
 [JsonSerializable(typeof(IReadOnlyList<ProblemTypeView>))]

@@ -46,7 +46,7 @@ public static class Program
         var host = new LedgerHost(journal, () => catalogs.Current, settings.MaxResidentBytes);
         var stripe = new StripeEvents(inbox, new CustomerDirectory(database), host, catalogs, settings, clock);
         var (denialIds, heads) = await Startup.OpenSecrets(new SecretStore(database));
-        var services = new Services(host, journal, catalogs, keys, inbox, stripe, denialIds, heads, clock, settings);
+        var services = new Services(host, journal, catalogs, keys, new Profiles(database), inbox, stripe, denialIds, heads, clock, settings);
 
         builder.Services
             .AddSingleton<IJournal>(journal).AddSingleton<ILedgerHost>(host).AddSingleton(inbox).AddSingleton(stripe).AddSingleton(services)
@@ -65,12 +65,13 @@ public static class Program
         v1.MapEntitlements(services);
         v1.MapUsage(services);
         v1.MapTokens(services);
+        v1.MapAlerts(services);
         v1.MapSubscription(services);
+        v1.MapInvoices(services);
         v1.MapOrganizations(services);
         v1.MapPlans(services);
         v1.MapLedger(services);
-        v1.MapStripe(services);
-        app.MapStripeWebhook(services);
+        app.MapStripe(v1, services);
         v1.MapKeys(services);
         app.MapSystem(v1);
         app.Announce(settings);

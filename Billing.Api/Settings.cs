@@ -1,3 +1,4 @@
+using Billing.Api.Pages;
 using Billing.Ledger;
 
 namespace Billing.Api;
@@ -34,6 +35,9 @@ public sealed record Settings
 
     public required long MaxResidentBytes { get; init; }
 
+    /// <summary>Who invoices are from.</summary>
+    public required Seller Seller { get; init; }
+
     /// <summary>Whether due work runs by itself. Tests run it by hand.</summary>
     public required bool RunsDueWork { get; init; }
 
@@ -59,6 +63,7 @@ public sealed record Settings
             PriceIds = ReadPriceIds(configuration),
             Defaults = new CatalogDefaults(Days("DEFAULT_TRIAL_DAYS", 14), Days("BILLING_GRACE_PERIOD_DAYS", 3)),
             MaxResidentBytes = 1024L * 1024 * Number("Billing:ResidentMegabytes", 512, 1, 1_000_000),
+            Seller = Seller.Read(configuration),
             RunsDueWork = Get("Billing:DueWork") != "off",
         };
 

@@ -88,6 +88,7 @@ public sealed record Measurement(string Name, int Connections, int EventsPerRequ
 
     public override string ToString()
     {
+        if (Connections == 0) return $"{Name,-21}  {EventsPerSecond,11:N0} events/s";
         var events = EventsPerSecond > 0 ? $"{EventsPerSecond,9:N0} events/s" : new string(' ', 18);
         return $"{Name,-16} {Connections,4}  {RequestsPerSecond,9:N0} req/s  {events}  p50 {P50Ms,7:N2} ms  p99 {P99Ms,7:N2} ms  "
             + $"api {ApiMicroseconds,7:N1} µs/req  generator {GeneratorMicroseconds,6:N1} µs/req";

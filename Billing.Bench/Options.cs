@@ -11,7 +11,9 @@ public sealed record Options
           --seconds N            how long each scenario is measured in each round (2)
           --rounds N             alternating rounds; the medians are reported (5)
           --organizations N      organizations that are asked and charged (1000)
-          --only A,B             of constant, check, consume, batch (all); constant is always measured with check and consume
+          --only A,B             of constant, check, consume, batch, fold, verify, decide, state (all); constant is always
+                                 measured with check and consume
+          --stream-events N      events in the stream that is folded and verified (1000000)
           --connections N,N      connections of constant, check and consume (32,256)
           --batch-connections N  connections that send batches (8)
           --batch-items N        usage items in a batch (500)
@@ -24,7 +26,8 @@ public sealed record Options
     public double Seconds { get; private init; } = 2;
     public int Rounds { get; private init; } = 5;
     public int Organizations { get; private init; } = 1_000;
-    public IReadOnlySet<string> Only { get; private init; } = new HashSet<string>(Scenario.Names);
+    public IReadOnlySet<string> Only { get; private init; } = new HashSet<string>([.. Scenario.Names, .. Books.Names]);
+    public int StreamEvents { get; private init; } = 1_000_000;
     public IReadOnlyList<int> Connections { get; private init; } = [32, 256];
     public int BatchConnections { get; private init; } = 8;
     public int BatchItems { get; private init; } = 500;
@@ -59,6 +62,7 @@ public sealed record Options
                 "--batch-connections" => options with { BatchConnections = Count(name, value, 1_000) },
                 "--batch-items" => options with { BatchItems = Count(name, value, 1_000) },
                 "--group-rows" => options with { GroupRows = Count(name, value, 100_000) },
+                "--stream-events" => options with { StreamEvents = Count(name, value, 100_000_000) },
                 "--json" => options with { JsonFile = value },
                 "--folder" => options with { Folder = value },
                 "--api" => options with { ApiFile = value },
@@ -71,8 +75,8 @@ public sealed record Options
     private static HashSet<string> Chosen(string value)
     {
         var chosen = value.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries).ToHashSet();
-        if (chosen.FirstOrDefault(c => !Scenario.Names.Contains(c)) is { } unknown)
-            throw new BenchException($"There is no scenario '{unknown}'. There are {string.Join(", ", Scenario.Names)}.");
+        if (chosen.FirstOrDefault(c => !Scenario.Names.Contains(c) && !Books.Names.Contains(c)) is { } unknown)
+            throw new BenchException($"There is no scenario '{unknown}'. There are {string.Join(", ", Scenario.Names.Concat(Books.Names))}.");
         return chosen;
     }
 

@@ -43,6 +43,14 @@ public static class Program
         Console.WriteLine("This is a Debug build: its figures say little. Use dotnet run -c Release.");
 #endif
         using var folder = new TemporaryFolder(options.Folder);
+        var report = new Report(options, folder.Path);
+        if (options.Only.Overlaps(Scenario.Names)) RunService(options, folder, report);
+        if (options.Only.Overlaps(Books.Names) && report.Errors.Count == 0) Books.Run(options, folder.Path, report).GetAwaiter().GetResult();
+        return report;
+    }
+
+    private static void RunService(Options options, TemporaryFolder folder, Report report)
+    {
         using var api = ApiProcess.Start(options.ApiFile, folder.Path, InlineCompletions);
         // Told to end early, this leaves neither the API nor the folder behind.
         Action<PosixSignalContext> cleanUp = _ =>
@@ -53,7 +61,6 @@ public static class Program
         using var interrupted = PosixSignalRegistration.Create(PosixSignal.SIGINT, cleanUp);
         using var terminated = PosixSignalRegistration.Create(PosixSignal.SIGTERM, cleanUp);
         using var journal = new JournalFile(api.JournalPath);
-        var report = new Report(options, folder.Path);
         Console.WriteLine($"The API listens on {api.EndPoint}; its journal is on {report.Setting.FileSystem}.");
 
         var opened = Load.Once(api, Scenario.Opening(options), options.Organizations);
@@ -78,7 +85,6 @@ public static class Program
                 Console.WriteLine($"{RoundName(round, options)}  {raw}");
             }
         }
-        return report;
     }
 
     private static string RoundName(int round, Options options) => round == 0 ? "warm-up  " : $"round {round}/{options.Rounds}";

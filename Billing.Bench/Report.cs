@@ -50,12 +50,13 @@ public sealed class Report(Options options, string folder)
             table.AddColumn(new TableColumn(column).RightAligned());
         foreach (var s in Summaries())
             table.AddRow(
-                s.Scenario, s.Connections.ToString(), Number(s.RequestsPerSecond, "N0"), s.EventsPerSecond > 0 ? Number(s.EventsPerSecond, "N0") : "", Number(s.P50Ms, "N2"),
-                Number(s.P99Ms, "N2"), s.ApiMicroseconds > 0 ? Number(s.ApiMicroseconds, "N1") : "", s.Ratio is { } ratio ? Number(ratio, "N2") : "", Verdict(s));
+                s.Scenario, s.Connections > 0 ? s.Connections.ToString() : "", s.RequestsPerSecond > 0 ? Number(s.RequestsPerSecond, "N0") : "",
+                s.EventsPerSecond > 0 ? Number(s.EventsPerSecond, "N0") : "", s.P50Ms > 0 ? Number(s.P50Ms, "N2") : "", s.P99Ms > 0 ? Number(s.P99Ms, "N2") : "", s.ApiMicroseconds > 0 ? Number(s.ApiMicroseconds, "N1") : "", s.Ratio is { } ratio ? Number(ratio, "N2") : "", Verdict(s));
         console.WriteLine();
         console.Write(table);
         console.WriteLine($"Medians of {options.Rounds} rounds of {options.Seconds} s, {options.Organizations} organizations; each ratio is the median of the rounds' own ratios.");
-        console.WriteLine($"Ratios of check and consume are of requests/s to the constant answer; of batch, of events/s to the raw group insert ({options.GroupRows} rows a transaction).");
+        console.WriteLine($"Ratios of check and consume are of requests/s to the constant answer; of batch, of events/s to the raw group insert ({options.GroupRows} rows a transaction);");
+        console.WriteLine("of fold, to reading the same rows without decoding them; of verify, to reading them and hashing the bytes that the chain covers.");
         console.WriteLine($"{Setting.Processors} processors shared by the API and the generator, {Setting.OperatingSystem}, {Setting.Runtime}, journal on {Setting.FileSystem}.");
         foreach (var error in Errors) console.WriteLine($"ERROR {error}");
     }
@@ -66,7 +67,7 @@ public sealed class Report(Options options, string folder)
     {
         var baseline = Baseline(of[0]);
         // Round by round, so that what slowed the whole machine for a while slowed both sides.
-        var ratios = of.Zip(baseline, (m, b) => b.Name == Scenario.RawName ? m.EventsPerSecond / b.EventsPerSecond : m.RequestsPerSecond / b.RequestsPerSecond).ToList();
+        var ratios = of.Zip(baseline, (m, b) => m.EventsPerSecond > 0 && b.EventsPerSecond > 0 ? m.EventsPerSecond / b.EventsPerSecond : m.RequestsPerSecond / b.RequestsPerSecond).ToList();
         return new Summary(
             of[0].Name, of[0].Connections, Median(of, m => m.RequestsPerSecond), Median(of, m => m.EventsPerSecond), Median(of, m => m.P50Ms),
             Median(of, m => m.P99Ms), Median(of, m => m.ApiMicroseconds), Median(of, m => m.GeneratorMicroseconds),
@@ -77,6 +78,8 @@ public sealed class Report(Options options, string folder)
     {
         "check" or "consume" => rounds.FindAll(m => m.Name == "constant" && m.Connections == of.Connections),
         "batch" => rounds.FindAll(m => m.Name == Scenario.RawName),
+        "fold" => rounds.FindAll(m => m.Name == Books.ReadName),
+        "verify" => rounds.FindAll(m => m.Name == Books.HashName),
         _ => [],
     };
 

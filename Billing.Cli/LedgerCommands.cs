@@ -1,4 +1,6 @@
 using System.CommandLine;
+using NodaTime;
+using NodaTime.Text;
 
 namespace Billing.Cli;
 
@@ -21,7 +23,7 @@ internal static class LedgerCommands
 
     public static Command Group(Terminal terminal) => new("ledger", "The events of organizations, as they are stored.")
     {
-        Journal, Export(terminal), Verify(terminal), Head(terminal), CheckHead(terminal),
+        Journal, Export(terminal), Verify(terminal), Head(terminal), CheckHead(terminal), WhatIf(terminal),
     };
 
     private static Command Export(Terminal terminal)
@@ -100,6 +102,32 @@ internal static class LedgerCommands
             return await Verifying.Of(terminal, JournalOf(parsed), parsed.GetValue(target) is { } name ? [name] : [], kept, stop);
         });
         return command;
+    }
+
+    private static Command WhatIf(Terminal terminal)
+    {
+        var catalog = new Option<string>("--catalog") { Description = "The catalog to try.", HelpName = "FILE", Required = true };
+        var from = new Option<string?>("--from") { Description = "Count only what happened from this time on (RFC 3339, or a date in UTC).", HelpName = "TIME" };
+        var to = new Option<string?>("--to") { Description = "Count only what happened before this time.", HelpName = "TIME" };
+        var organizations = new Option<string[]>("--org") { Description = "Only these organizations.", HelpName = "ORG", AllowMultipleArgumentsPerToken = true };
+        var csv = new Option<string?>("--csv") { Description = "Write a line for each organization into this file (- is standard output, without the table).", HelpName = "FILE" };
+        var denials = new Option<string?>("--denials-csv") { Description = "Write every use that would have been refused into this file.", HelpName = "FILE" };
+        var command = new Command("what-if", "Fold the journal under another catalog: charges, refusals and tokens, then and with it. Nothing is written into the journal.")
+        {
+            catalog, from, to, organizations, csv, denials,
+        };
+        command.SetAction((parsed, stop) => Trying.Run(terminal, JournalOf(parsed), new Trial(
+            parsed.GetRequiredValue(catalog), Time(parsed.GetValue(from), "--from"), Time(parsed.GetValue(to), "--to"), parsed.GetValue(organizations) ?? [],
+            parsed.GetValue(csv), parsed.GetValue(denials)), stop));
+        return command;
+    }
+
+    private static Instant? Time(string? text, string name)
+    {
+        if (text is null) return null;
+        if (OffsetDateTimePattern.Rfc3339.Parse(text) is { Success: true, Value: var time }) return time.ToInstant();
+        if (LocalDatePattern.Iso.Parse(text) is { Success: true, Value: var date }) return date.AtMidnight().InUtc().ToInstant();
+        throw new UsageException($"{name} is '{text}'. Write a time like 2026-11-20T10:00:00Z, or a date like 2026-11-20.");
     }
 
     private static JournalFile JournalOf(ParseResult parsed) => new(parsed.GetRequiredValue(Journal), parsed.GetResult(Journal) is { Implicit: false });

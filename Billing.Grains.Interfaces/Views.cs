@@ -19,7 +19,7 @@ namespace Billing.Grains;
 /// <param name="Overage">Use in the running window past the allowance that no token covered.</param>
 /// <param name="Window">hour, day, month, period or lifetime; null for gauges and features that are not metered.</param>
 /// <param name="ResetsAt">When the window turns; null when it never does.</param>
-/// <param name="Warnings">The highest threshold, in per cent of the limit, that is reached.</param>
+/// <param name="Warnings">The highest of the feature's thresholds (<c>warn_at</c>), in per cent of the limit, that is reached.</param>
 /// <param name="Denial">Why there is no access, and the way out.</param>
 public sealed record EntitlementView(
     string Feature,
@@ -40,7 +40,6 @@ public sealed record EntitlementView(
     [JsonIgnore] public RateView? Rate { get; init; }
 
     private static readonly int[] NoWarnings = [];
-    private static readonly Dictionary<int, int[]> OneWarning = new() { [80] = [80], [95] = [95], [100] = [100] };
 
     /// <summary>Smallest units as whole ones with the meter's decimals.</summary>
     public static EntitlementView Of(Entitlement e) => new(
@@ -53,7 +52,7 @@ public sealed record EntitlementView(
         Quantity.ToDecimal(e.Overage, e.Decimals),
         e.Window is { } window ? Spelling.Of(window) : null,
         e.ResetsAt,
-        e.Warning == 0 ? NoWarnings : OneWarning[e.Warning],
+        e.Warning == 0 ? NoWarnings : [e.Warning],
         e.Denial is { } denial ? DenialView.Of(denial) : null)
     {
         Rate = e.Rate is { } rate
@@ -67,7 +66,7 @@ public sealed record RateView(string Window, decimal Limit, decimal Remaining, I
 
 /// <summary>An answer of "no".</summary>
 /// <param name="Id">Enough to have the answer explained again later. Signed where it leaves the service.</param>
-/// <param name="Code">quota_exceeded, rate_limited, feature_not_in_plan, subscription_inactive, invite_only or organization_closed.</param>
+/// <param name="Code">quota_exceeded, rate_limited, spend_cap_reached, feature_not_in_plan, subscription_inactive, invite_only or organization_closed.</param>
 /// <param name="Status">The HTTP status that a refused consume has.</param>
 /// <param name="Message">A sentence that can be shown to a person.</param>
 /// <param name="UpgradeTo">Plans that would give more.</param>
@@ -83,6 +82,15 @@ public sealed record DenialView(
     /// <summary>When it was asked.</summary>
     [JsonIgnore] public Instant At { get; init; }
 
+    /// <summary>The catalog's version then.</summary>
+    [JsonIgnore] public int CatalogVersion { get; init; }
+
+    /// <summary>When the use happened that was denied, if not then.</summary>
+    [JsonIgnore] public Instant? UsedAt { get; init; }
+
+    /// <summary>What went before it in a request of which all is recorded or none.</summary>
+    [JsonIgnore] public IReadOnlyList<RecordUsage> Behind { get; init; } = [];
+
     /// <summary>Smallest units as whole ones with the meter's decimals. The id is signed where the denial leaves the service.</summary>
     public static DenialView Of(Denial d)
     {
@@ -92,6 +100,9 @@ public sealed record DenialView(
         {
             Version = d.Version,
             At = d.At,
+            CatalogVersion = d.CatalogVersion,
+            UsedAt = d.UsedAt,
+            Behind = d.Behind,
         };
     }
 }
@@ -107,7 +118,11 @@ public sealed record StepView(string Rule, string Outcome, IReadOnlyDictionary<s
 /// <param name="Status">The subscription's status in Stripe's spelling; <c>none</c> without one.</param>
 /// <param name="Version">The version of its last event.</param>
 public sealed record OrganizationView(
-    string Id, string? Plan, string Status, string TimeZone, bool Test, Instant OpenedAt, Instant? ClosedAt, long Version);
+    string Id, string? Plan, string Status, string TimeZone, bool Test, Instant OpenedAt, Instant? ClosedAt, long Version)
+{
+    /// <summary>What a test organization's own clock says, once it was moved.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public Instant? Clock { get; init; }
+}
 
 /// <summary>One recorded use.</summary>
 /// <param name="Id"><c>ur_</c> and the version of its event.</param>
@@ -128,6 +143,18 @@ public sealed record UsageRecordView(
     /// <summary>What the caller sent along.</summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public IReadOnlyDictionary<string, string>? Metadata { get; init; }
 
+    /// <summary>The hold that it settled.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public string? Hold { get; init; }
+
+    /// <summary>It was taken back: no sum has it.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)] public bool Voided { get; init; }
+
+    /// <summary>The record that it took the place of.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public string? Corrects { get; init; }
+
+    /// <summary>Lines for the next invoice, because its billing period is closed; in the answer to recording it.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public IReadOnlyList<InvoiceLineView>? Adjustments { get; init; }
+
     /// <summary>The feature's entitlement as it is now, in the answer to a consume.</summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public EntitlementView? Entitlement { get; init; }
 
@@ -136,7 +163,7 @@ public sealed record UsageRecordView(
     {
         var decimals = catalogs.Feature(e.Feature)?.Meter?.Decimals ?? 0;
         var currency = catalogs.Current.Currency;
-        var charge = e.UnitPrice is { } price ? Pricing.Line(e.Overage, decimals, price, currency) : 0;
+        var charge = e.UnitPrice is { } price ? Pricing.Line(e.Overage, decimals, price, currency) : Pricing.Round(Pricing.Exact(e.Tiers ?? [], decimals, currency));
         return new UsageRecordView(Ids.UsageRecord(e.Version), e.Version, e.Feature, Ledger.Quantity.ToDecimal(e.Quantity, decimals), e.EffectiveAt,
             CoverageView.Of(e.Allowance, e.ByTokens, e.Overage, decimals), new Money(charge, currency))
         {
@@ -144,9 +171,114 @@ public sealed record UsageRecordView(
             OverLimit = e.OverLimit,
             Grants = e.Grants,
             Metadata = e.Metadata,
+            Hold = e.Hold,
+            Corrects = e.Corrects,
         };
     }
 }
+
+/// <summary>A usage record that was taken back.</summary>
+/// <param name="Id">The record's.</param>
+/// <param name="Version">Of the event that took it back.</param>
+/// <param name="Taken">What covered it.</param>
+/// <param name="Shifted">Overage of other records that the freed allowance covers now.</param>
+/// <param name="Returned">Tokens that went back to their grants: as remaining, or expired or revoked with them meanwhile.</param>
+/// <param name="Adjustments">Lines for the next invoice, where its billing period is closed.</param>
+/// <param name="Entitlement">The feature's as it is now.</param>
+public sealed record UsageVoidView(
+    string Id, long Version, string Feature, decimal Quantity, CoverageView Taken, decimal Shifted, IReadOnlyList<TokenReturn> Returned,
+    IReadOnlyList<InvoiceLineView> Adjustments, string? Reason, EntitlementView? Entitlement)
+{
+    /// <summary>Smallest units as whole ones with the meter's decimals.</summary>
+    public static UsageVoidView Of(UsageVoided e, IEnumerable<InvoiceLineView> adjustments, Catalogs catalogs)
+    {
+        var decimals = catalogs.Feature(e.Feature)?.Meter?.Decimals ?? 0;
+        return new UsageVoidView(e.Record, e.Version, e.Feature, Ledger.Quantity.ToDecimal(e.Quantity, decimals), CoverageView.Of(e.Allowance, e.ByTokens, e.Overage, decimals),
+            Ledger.Quantity.ToDecimal(e.Shifted, decimals), e.Returned ?? [], [.. adjustments], e.Reason, null);
+    }
+}
+
+/// <summary>A usage record with the steps by which it was decided, and what it changed.</summary>
+/// <param name="Version">The version of the state that was asked: the one before the record.</param>
+public sealed record UsageExplanationView(UsageRecordView Record, long Version, Instant At, IReadOnlyList<StepView> Steps);
+
+/// <summary>A whole organization at one time, as it was recorded by then.</summary>
+/// <param name="At">The time that was asked for.</param>
+/// <param name="Version">Of the last event by then.</param>
+/// <param name="Usage">Counters and gauges, feature by feature.</param>
+/// <param name="PendingLines">For the next invoice.</param>
+/// <param name="Invoices">Newest first.</param>
+/// <param name="Voided">Usage records that were taken back by then.</param>
+/// <param name="DueAt">When something was due next by the organization's own clock.</param>
+/// <param name="Entitlements">Every one as it would have been answered then, each for one unit.</param>
+public sealed record StateView(
+    Instant At, long Version, OrganizationView Organization, SubscriptionView Subscription, UsageView Usage, TokensView Tokens, IReadOnlyList<HoldView> Holds,
+    IReadOnlyList<OverrideView> Overrides, SpendCapsView SpendCaps, BillingTermsView BillingTerms, IReadOnlyList<InvoiceLineView> PendingLines,
+    IReadOnlyList<InvoiceView> Invoices, TopUpView TopUp, IReadOnlyList<string> Customers, IReadOnlyList<string> Invitations, IReadOnlyList<string> Voided, Instant? DueAt,
+    IReadOnlyList<EntitlementView> Entitlements);
+
+/// <summary>A reservation for work in progress.</summary>
+/// <param name="Id"><c>ho_</c> and the version of its event.</param>
+/// <param name="Covered">What is reserved for it: allowance, what tokens pay for, and overage.</param>
+/// <param name="ExpiresAt">When what it holds is free again, unless it is settled or released before.</param>
+public sealed record HoldView(string Id, string Feature, decimal Quantity, CoverageView Covered, Instant PlacedAt, Instant ExpiresAt)
+{
+    /// <summary>The tokens held, by grant.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public IReadOnlyList<GrantUse>? Grants { get; init; }
+
+    /// <summary>What the caller sent along.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public IReadOnlyDictionary<string, string>? Metadata { get; init; }
+
+    /// <summary>The feature's entitlement as it is now, in the answer to placing it.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public EntitlementView? Entitlement { get; init; }
+
+    /// <summary>Smallest units as whole ones with the meter's decimals.</summary>
+    public static HoldView Of(Hold h, Catalogs catalogs)
+    {
+        var decimals = catalogs.Feature(h.Feature)?.Meter?.Decimals ?? 0;
+        return new HoldView(h.Id, h.Feature, Ledger.Quantity.ToDecimal(h.Quantity, decimals), CoverageView.Of(h.Allowance, h.ByTokens, h.Overage, decimals), h.PlacedAt, h.ExpiresAt)
+        {
+            Grants = h.Grants.IsEmpty ? null : h.Grants,
+            Metadata = h.Metadata,
+        };
+    }
+
+    /// <summary>As it was placed, whatever became of it since.</summary>
+    public static HoldView Of(HoldPlaced e, Catalogs catalogs) =>
+        Of(new Hold(Ids.Hold(e.Version), e.Feature, e.Quantity, e.Allowance, e.ByTokens, e.Overage, [.. e.Grants ?? []], e.EffectiveAt, e.ExpiresAt, e.Metadata), catalogs);
+}
+
+/// <summary>How a hold ended.</summary>
+/// <param name="Outcome">settled or released.</param>
+/// <param name="Usage">The use that was recorded; null when there was none.</param>
+/// <param name="Entitlement">The feature's as it is now.</param>
+public sealed record HoldEndView(
+    string Id, string Outcome, [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] UsageRecordView? Usage,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] EntitlementView? Entitlement);
+
+/// <summary>What the organization gets of a feature instead of what its plan says.</summary>
+/// <param name="Allowance">Metered features: whole units in the window; a gauge's limit. Null when it is unlimited, and for boolean features, which are on.</param>
+/// <param name="Unlimited">Metered features: there is no limit.</param>
+/// <param name="Until">Null stands until it is removed.</param>
+/// <param name="Version">Of the event that set it.</param>
+public sealed record OverrideView(string Feature, decimal? Allowance, bool Unlimited, Instant? Until, string? Reason, long Version)
+{
+    /// <summary>Smallest units as whole ones with the meter's decimals.</summary>
+    public static OverrideView Of(LimitOverride o, Catalogs catalogs)
+    {
+        var meter = catalogs.Feature(o.Feature)?.Meter;
+        return new OverrideView(o.Feature, o.Allowance is { } units ? Quantity.ToDecimal(units, meter?.Decimals ?? 0) : null,
+            meter is not null && o.Allowance is null, o.Until, o.Reason, o.Version);
+    }
+}
+
+/// <summary>The most that is charged for overage in one billing period.</summary>
+/// <param name="Cap">Over all features; null is no cap.</param>
+/// <param name="Charged">For overage in the running billing period, over all features.</param>
+public sealed record SpendCapsView(PeriodView Period, Money? Cap, Money Charged, IReadOnlyList<FeatureCapView> Features);
+
+/// <summary>One feature's cap, and what is charged for its overage.</summary>
+public sealed record FeatureCapView(string Feature, Money Cap, Money Charged);
 
 /// <summary>What covered a quantity, in units of the meter: the three add up to it.</summary>
 public sealed record CoverageView(decimal Allowance, decimal Tokens, decimal Overage)
@@ -158,7 +290,8 @@ public sealed record CoverageView(decimal Allowance, decimal Tokens, decimal Ove
 
 /// <summary>Use in the running billing period, of every metered feature.</summary>
 /// <param name="Charge">What is owed for usage so far: the lines' charges.</param>
-public sealed record UsageView(PeriodView Period, string? Plan, IReadOnlyList<UsageLineView> Usage, Money Charge);
+/// <param name="Unbilled">What of it is on no invoice yet.</param>
+public sealed record UsageView(PeriodView Period, string? Plan, IReadOnlyList<UsageLineView> Usage, Money Charge, Money Unbilled);
 
 /// <summary>A stretch of time: <c>Start</c> inclusive, <c>End</c> exclusive.</summary>
 public sealed record PeriodView(Instant Start, Instant End);
@@ -172,6 +305,9 @@ public sealed record UsageLineView(
     string Feature, string Name, string Unit, decimal Quantity, decimal? Limit, decimal? Remaining, Instant? ResetsAt, CoverageView Covered,
     string? UnitPrice, Money? ListCost, Money Charge, IReadOnlyList<WindowView> Windows)
 {
+    /// <summary>What of the charge is on no invoice yet.</summary>
+    public required Money Unbilled { get; init; }
+
     /// <summary>Gauges: the greatest value in the period, which is what is billed.</summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public decimal? Peak { get; init; }
 }
@@ -192,8 +328,25 @@ public sealed record GrantView(
     string Id, string Kind, int Priority, Instant GrantedAt, Instant? ExpiresAt, long Granted, long Consumed, long Held, long Expired, long Revoked,
     long Remaining, long Debt, string? Package, string? Payment, Money? Paid);
 
+/// <summary>Automatic top-up.</summary>
+/// <param name="Enabled">Whether it buys. It does not without terms, nor when it switched itself off.</param>
+/// <param name="MaxCount">The most that are asked for in one calendar month, paid or not.</param>
+/// <param name="Pending">The one that was asked for and has no answer yet.</param>
+/// <param name="Failures">Failed payments in a row.</param>
+/// <param name="SwitchedOff">Why it switched itself off: payments_failed, package_not_sold or price_above_limit.</param>
+/// <param name="NextAt">When the next one will be asked for if nothing changes; null when tokens are not short or one is pending.</param>
+public sealed record TopUpView(
+    bool Enabled, string? TokenPackage, long? Threshold, int? MaxCount, Money? MaxAmount, int? CoolOffMinutes, PendingTopUpView? Pending, TopUpMonthView Month,
+    int Failures, string? SwitchedOff, Instant? LastAt, Instant? NextAt);
+
+/// <param name="Amount">What it costs.</param>
+public sealed record PendingTopUpView(string Id, string TokenPackage, long Tokens, Money Amount, Instant RequestedAt);
+
+/// <summary>What was asked for in the running calendar month of the organization's zone.</summary>
+public sealed record TopUpMonthView(Instant Start, Instant End, int Count, Money Amount);
+
 /// <summary>The plan in force, the subscription behind it and its payments.</summary>
-/// <param name="Id">The subscription's id at Stripe; null without one.</param>
+/// <param name="Id">The subscription's id at Stripe, or <c>ls_</c> and the version of its event; null without one.</param>
 /// <param name="Status">Stripe's spelling; <c>active</c> for a plan that an operator set; <c>none</c> without a subscription.</param>
 /// <param name="Source">fallback, operator, subscription or none: where the plan in force comes from.</param>
 /// <param name="SubscribedPlan">The plan of the subscription, which is not in force when it gives no access.</param>
@@ -201,7 +354,29 @@ public sealed record GrantView(
 public sealed record SubscriptionView(
     string? Plan, int CatalogVersion, string Status, string Source, string? Id, string? SubscribedPlan, string? Interval, PeriodView Period,
     Instant? TrialEnd, bool CancelAtPeriodEnd, Instant? CancelAt, Instant? CanceledAt, Instant? EndedAt, Instant? GraceUntil,
-    IReadOnlyList<PaymentView> Payments);
+    IReadOnlyList<PaymentView> Payments)
+{
+    /// <summary>Who keeps the subscription and charges for it: ledger or stripe; null without one that goes on.</summary>
+    public string? KeptBy { get; init; }
+
+    /// <summary>What it costs for a period, by the catalog version that it was sold; null where that has no price.</summary>
+    public Money? Price { get; init; }
+
+    /// <summary>What changes at the period's end.</summary>
+    public ScheduledChangeView? Scheduled { get; init; }
+
+    /// <summary>Kept by the ledger: whether there is something to pay with when a trial ends.</summary>
+    public bool? PaymentMethod { get; init; }
+
+    /// <summary>Since when it is paused.</summary>
+    public Instant? PausedAt { get; init; }
+
+    /// <summary>When a plan that an operator gave for a time ends.</summary>
+    public Instant? Until { get; init; }
+
+    /// <summary>Whether the organization had its one trial.</summary>
+    public bool TrialUsed { get; init; }
+}
 
 /// <param name="Status">paid or failed.</param>
 public sealed record PaymentView(

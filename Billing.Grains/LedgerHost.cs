@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Collections.Immutable;
 using Billing.Grains.Journal;
 using Billing.Ledger;
 using NodaTime;
@@ -98,7 +99,7 @@ public sealed class LedgerHost : ILedgerHost, IAsyncDisposable
         public async ValueTask<CommandResult> Execute(Command command)
         {
             var (results, state) = await Run([command], atomic: false);
-            if (FeatureOf(command) is not { } feature || results[0].Rejection is not (null or { Denial: not null })) return results[0];
+            if (FeatureOf(command, results[0]) is not { } feature || results[0].Rejection is not (null or { Denial: not null })) return results[0];
             // What was published may be gone again: the batch behind this one failed, and its failure is not this command's.
             state ??= await With(loaded => loaded);
             return results[0] with { Entitlement = Reading.Entitlement(state, host.catalogs(), feature, command.At) };
@@ -136,10 +137,35 @@ public sealed class LedgerHost : ILedgerHost, IAsyncDisposable
 
         public ValueTask<UsageView?> Usage(Instant now) => With(state => state.IsOpened ? Reading.Usage(state, host.catalogs(), now) : null);
 
+        public ValueTask<ImmutableArray<long>?> Voided() => With<ImmutableArray<long>?>(state => state.IsOpened ? state.Voided : null);
+
         public ValueTask<TokensView?> Tokens(Instant now) => With(state => state.IsOpened ? Reading.Tokens(state, now) : null);
+
+        public ValueTask<TopUpView?> TopUp(Instant now) => With(state => state.IsOpened ? Reading.TopUp(state, host.catalogs(), now) : null);
 
         public ValueTask<SubscriptionView?> Subscription(Instant now) =>
             With(state => state.IsOpened ? Reading.Subscription(state, host.catalogs(), now) : null);
+
+        public ValueTask<ChangePreviewResult> PreviewChange(Command command) => With(state => Reading.PreviewChange(state, host.catalogs(), command));
+
+        public ValueTask<CatalogMoveView?> PreviewMove(int version, Instant now) =>
+            With(state => state.IsOpened ? Reading.PreviewMove(state, host.catalogs(), version, now) : null);
+
+        public ValueTask<IReadOnlyList<InvoiceView>?> Invoices() =>
+            With<IReadOnlyList<InvoiceView>?>(state => state.IsOpened ? [.. state.Billing.Invoices.Reverse().Select(InvoiceView.Of)] : null);
+
+        public ValueTask<UpcomingInvoicesView?> UpcomingInvoices(Instant now) =>
+            With(state => state.IsOpened ? UpcomingInvoicesView.Of(state, host.catalogs(), now) : null);
+
+        public ValueTask<BillingTermsView?> BillingTerms() => With(state => state.IsOpened ? BillingTermsView.Of(state, host.catalogs()) : null);
+
+        public ValueTask<IReadOnlyList<HoldView>?> Holds(Instant now) =>
+            With<IReadOnlyList<HoldView>?>(state => state.IsOpened ? Reading.Holds(state, host.catalogs(), now) : null);
+
+        public ValueTask<IReadOnlyList<OverrideView>?> Overrides(Instant now) =>
+            With<IReadOnlyList<OverrideView>?>(state => state.IsOpened ? Reading.Overrides(state, host.catalogs(), now) : null);
+
+        public ValueTask<SpendCapsView?> SpendCaps(Instant now) => With(state => state.IsOpened ? Reading.SpendCaps(state, host.catalogs(), now) : null);
 
         /// <summary>Resident: answered here and now. Otherwise loaded first.</summary>
         private ValueTask<T> With<T>(Func<State, T> read)
@@ -170,11 +196,20 @@ public sealed class LedgerHost : ILedgerHost, IAsyncDisposable
             if (session.TryRetire()) host.Forget(id, session);
         }
 
-        private static string? FeatureOf(Command command) => command switch
+        private static string? FeatureOf(Command command, CommandResult result) => command switch
         {
             RecordUsage c => c.Feature,
             SetGauge c => c.Feature,
+            VoidUsage c => c.Record.Feature,
+            CorrectUsage c => c.Record.Feature,
+            PlaceHold c => c.Feature,
+            SettleHold c => FeatureOf(c.Hold, result),
+            ReleaseHold c => FeatureOf(c.Hold, result),
             _ => null,
         };
+
+        /// <summary>A hold's feature is in the event that ended it, or in what was denied.</summary>
+        private static string? FeatureOf(string hold, CommandResult result) =>
+            result.Events.OfType<HoldEnded>().FirstOrDefault(e => e.Hold == hold)?.Feature ?? result.Rejection?.Denial?.Feature.Id;
     }
 }

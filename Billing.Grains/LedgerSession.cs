@@ -20,6 +20,8 @@ public sealed class LedgerSession
 
     private const int PageSize = 1_000;
 
+    private static readonly Dictionary<string, string> NoMetadata = [];
+
     private readonly IJournal journal;
     private readonly JournalWriter writer;
     private readonly EventCodec codec;
@@ -117,7 +119,11 @@ public sealed class LedgerSession
             if (Published is not { } state) return 1_024;
             var counters = 0;
             foreach (var use in state.Usage) counters += use.Counters.Length + 1;
-            return 2_048 + 160 * counters + 200 * state.Grants.Length + 300 * (state.Subscriptions.Payments.Length + state.Subscriptions.Followed.Length) + CommandMemory.BytesPerCommand * memory.Count;
+            var metadata = 0;
+            foreach (var hold in state.Holds)
+                foreach (var (name, value) in hold.Metadata ?? NoMetadata) metadata += 100 + 2 * (name.Length + value.Length);
+            return metadata + 2_048 + 160 * counters + 200 * state.Grants.Length + 300 * (state.Holds.Length + state.Billing.Invoices.Length + state.Billing.Pending.Length)
+                + 300 * (state.Subscriptions.Payments.Length + state.Subscriptions.Followed.Length) + CommandMemory.BytesPerCommand * memory.Count;
         }
     }
 
@@ -182,7 +188,7 @@ public sealed class LedgerSession
             var decided = Decide(batch, state, asked);
             if (decided.Unsure.Count > 0)
             {
-                // Before anything is refused, the journal is asked: an old success must not become a refusal because things changed since.
+                // Before anything is refused or found done, the journal is asked: an old success must not become a refusal because things changed since.
                 await Ask(decided.Unsure, asked);
                 continue;
             }
@@ -191,13 +197,17 @@ public sealed class LedgerSession
                 await Answer(batch, decided, asked);
                 return;
             }
-            if (Invariants.Broken(decided.State) is { } broken) throw new BooksDoNotCloseException(Organization, broken);
-
             attempt++;
+            if (Invariants.Broken(decided.State) is { } broken)
+            {
+                // What a command is about (a usage record) may have been written by another activation that this one has not heard of.
+                if ((await ReadOn(state)).Version == state.Version) throw new BooksDoNotCloseException(Organization, broken);
+                continue;
+            }
             AppendOutcome outcome;
             try
             {
-                outcome = await writer.Append(new StreamAppend(Organization, state.Version, decided.Stored, decided.State.DueAt));
+                outcome = await writer.Append(new StreamAppend(Organization, state.Version, decided.Stored, decided.State.WakeAt));
             }
             catch (JournalUnavailableException e) when (attempt < 2)
             {
@@ -263,22 +273,25 @@ public sealed class LedgerSession
                 if (!request.Atomic || outcome.Rejection is null) continue;
                 // All or none: what the others of this request came to is taken back, and the first rejection stands for all.
                 TakeBack(decided, before, events);
-                Array.Fill(request.Outcomes, outcome);
+                Array.Fill(request.Outcomes, outcome with { Rejection = Behind(outcome.Rejection, before, request.Commands, i) });
                 break;
             }
         }
         return decided;
     }
 
+    /// <summary>A denial of one of several is explained later from what was recorded, and these were not.</summary>
+    private static Rejection Behind(Rejection rejection, State before, IReadOnlyList<Command> commands, int count) => rejection.Denial is not { } denial || count == 0
+        ? rejection
+        : rejection with { Denial = denial with { Version = before.Version, Behind = [.. commands.Take(count).OfType<RecordUsage>()] } };
+
     private CommandOutcome Decide(Command command, Decided decided, Catalogs book, Asked asked)
     {
         var recorded = Recorded(command.Id, decided, asked);
         var decision = Decider.Decide(decided.State, book, command, recorded);
-        if (decision.Rejection is { } rejection)
-        {
-            if (recorded is null && !asked.Knows(command.Id) && !memory.IsComplete) decided.Unsure.Add(command.Id);
-            return new CommandOutcome(0, 0, 0, rejection);
-        }
+        // What writes nothing has nothing that the journal's index could catch: neither a refusal nor an answer that all is as asked.
+        if (decision.Events.IsEmpty && recorded is null && !asked.Knows(command.Id) && !memory.IsComplete) decided.Unsure.Add(command.Id);
+        if (decision.Rejection is { } rejection) return new CommandOutcome(0, 0, 0, rejection);
         if (decision.Events.IsEmpty) return new CommandOutcome(0, 0, recorded?.Version ?? 0, null);
 
         var first = decided.Events.Count;

@@ -13,7 +13,12 @@ public abstract record Command
 
     /// <summary>When it reached us, to the microsecond.</summary>
     public required Instant At { get; init; }
+
+    /// <summary>Who asks: the key's id, <c>stripe</c> or <c>clock</c>. Never a name.</summary>
+    public string? By { get; init; }
 }
+
+// ---- the organization
 
 public sealed record OpenOrganization(string TimeZone, bool Test, string? Plan) : Command;
 
@@ -23,8 +28,59 @@ public sealed record LinkCustomer(string Customer) : Command;
 
 public sealed record InviteToPlan(string Plan) : Command;
 
-/// <summary>An operator sets a plan. It stands until Stripe sends a subscription that gives access.</summary>
-public sealed record SetPlan(string Plan, string? Reason) : Command;
+public sealed record ChangeTimeZone(string TimeZone) : Command;
+
+/// <summary>Moves a test organization's clock ahead, and writes what became due by then.</summary>
+public sealed record AdvanceClock(Instant To) : Command;
+
+// ---- the subscription
+
+/// <summary>An operator gives a plan, free of its base price. It stands until its time ends or a subscription gives access.</summary>
+public sealed record SetPlan(string Plan, string? Reason, Instant? Until = null) : Command;
+
+/// <summary>Starts a subscription that the ledger keeps itself, or takes up a plan again after one ended.</summary>
+/// <param name="Currency">Null is the catalog's.</param>
+/// <param name="Trial">Null: with the plan's trial, if the organization never had one. False: without. True: with, or it is refused.</param>
+public sealed record StartSubscription(string Plan, BillingInterval Interval, string? Currency, bool? Trial, bool HasPaymentMethod, string? Reason) : Command;
+
+/// <summary>Changes the plan or the interval of a subscription that the ledger keeps.</summary>
+/// <param name="When">Null: an upgrade now, a downgrade at the period's end.</param>
+/// <param name="HasPaymentMethod">As <see cref="SetPaymentMethod"/>, with it; null leaves it as it is.</param>
+public sealed record ChangeSubscription(
+    string Plan, BillingInterval? Interval, ChangeTime? When, ProrationMode Proration, string? Reason, bool? HasPaymentMethod = null) : Command;
+
+public enum ChangeTime { Now, PeriodEnd }
+
+/// <summary>What becomes of a change's credits and charges: lines of the next invoice, an invoice of their own, or nothing.</summary>
+public enum ProrationMode { NextInvoice, InvoiceNow, None }
+
+/// <param name="Prorate">When it ends now: whether the unused rest is credited.</param>
+public sealed record CancelSubscription(ChangeTime When, bool Prorate, string? Reason) : Command;
+
+/// <summary>Takes back a cancellation, or a change, that waits for the period's end.</summary>
+public sealed record ReactivateSubscription(string? Reason) : Command;
+
+/// <summary>Access and charges stop now; the unused rest is credited.</summary>
+public sealed record PauseSubscription(string? Reason) : Command;
+
+/// <summary>A new period begins now.</summary>
+public sealed record ResumeSubscription(string? Reason) : Command;
+
+/// <summary>Whether there is something to pay with when a trial ends.</summary>
+public sealed record SetPaymentMethod(bool HasPaymentMethod) : Command;
+
+/// <summary>An attempt to pay one of the ledger's own invoices succeeded or failed, as whoever collects the money says.</summary>
+/// <param name="Invoice">Its id or number.</param>
+/// <param name="Attempt">Which attempt failed; null is the next one.</param>
+/// <param name="HappenedAt">Null is now.</param>
+public sealed record ReportPayment(string Invoice, bool Paid, int? Attempt, Instant? HappenedAt) : Command;
+
+/// <summary>Moves the organization's plan (the subscription's, or the operator's) to another version of the catalog.</summary>
+public sealed record MoveToCatalog(int CatalogVersion, string? Reason) : Command;
+
+/// <param name="Allowance">In whole units; null with <paramref name="Unlimited"/> false switches a boolean feature on.</param>
+/// <param name="Remove">Ends the override; the rest is not looked at.</param>
+public sealed record SetOverride(string Feature, decimal? Allowance, bool Unlimited, Instant? Until, bool Remove, string? Reason) : Command;
 
 /// <summary>A subscription is at Stripe as this says. Its <see cref="Subscription.CatalogVersion"/> is decided here.</summary>
 public sealed record FollowSubscription(Subscription Snapshot) : Command;
@@ -32,6 +88,8 @@ public sealed record FollowSubscription(Subscription Snapshot) : Command;
 /// <summary>See <see cref="PaymentRecorded"/>.</summary>
 public sealed record RecordPayment(
     string Invoice, string? Subscription, bool Paid, int Attempt, long Amount, string Currency, Instant HappenedAt) : Command;
+
+// ---- usage
 
 /// <param name="Quantity">In whole units with at most the meter's decimals. Gauges: the change, which may be negative.</param>
 /// <param name="Timestamp">When the use happened; null is now.</param>
@@ -41,12 +99,39 @@ public sealed record RecordUsage(
 
 public sealed record SetGauge(string Feature, decimal Value) : Command;
 
+/// <summary>Takes a usage record back.</summary>
+/// <param name="Record">The record, as the journal has it: state does not keep records.</param>
+public sealed record VoidUsage(UsageRecorded Record, string? Reason) : Command
+{
+    /// <summary>Gauges: every event of the journal that moved or billed it, in order. State keeps only its value and its peak.</summary>
+    public IReadOnlyList<LedgerEvent> History { get; init; } = [];
+}
+
+/// <summary>Takes a usage record back and records this quantity in its place, at the record's own time.</summary>
+public sealed record CorrectUsage(UsageRecorded Record, decimal Quantity, string? Reason) : Command
+{
+    /// <summary>As with <see cref="VoidUsage"/>.</summary>
+    public IReadOnlyList<LedgerEvent> History { get; init; } = [];
+}
+
+/// <summary>Reserves quantity for work whose size is not known yet.</summary>
+public sealed record PlaceHold(string Feature, decimal Quantity, Duration ExpiresIn, IReadOnlyDictionary<string, string>? Metadata) : Command;
+
+/// <summary>Ends a hold and records the real quantity. Up to what was held it cannot be refused; more is checked.</summary>
+/// <param name="Quantity">0 records nothing.</param>
+public sealed record SettleHold(string Hold, decimal Quantity, IReadOnlyDictionary<string, string>? Metadata) : Command;
+
+public sealed record ReleaseHold(string Hold) : Command;
+
+// ---- tokens
+
 /// <param name="Priority">0 to 100; smaller numbers are burned first.</param>
 public sealed record GrantTokens(GrantKind Kind, long Tokens, int Priority, Instant? ExpiresAt, string? Reason) : Command;
 
 /// <summary>A token package was paid for.</summary>
 /// <param name="Payment">What the money is known by: the payment intent, or the session when nothing was due.</param>
-public sealed record PurchaseTokens(string Package, string Payment, long Amount, string Currency, Instant HappenedAt) : Command;
+/// <param name="TopUp">The automatic top-up that it was for, or null.</param>
+public sealed record PurchaseTokens(string Package, string Payment, long Amount, string Currency, Instant HappenedAt, string? TopUp = null) : Command;
 
 /// <summary>A payment for tokens is known to have been made by this time. The oldest such time is the purchase's.</summary>
 public sealed record DatePurchase(string Payment, Instant HappenedAt) : Command;
@@ -55,5 +140,37 @@ public sealed record DatePurchase(string Payment, Instant HappenedAt) : Command;
 /// <param name="ReturnedTotal">Minor units, cumulative.</param>
 public sealed record ReturnMoney(string Payment, long ReturnedTotal) : Command;
 
-/// <summary>Writes what has become due by the clock: quota resets and expired tokens. Sent by a timer, without traffic.</summary>
+/// <param name="Terms">Null switches it off.</param>
+public sealed record ConfigureTopUp(TopUpTerms? Terms) : Command;
+
+/// <summary>A top-up's payment failed.</summary>
+/// <param name="Failure">A code such as card_declined.</param>
+public sealed record FailTopUp(string TopUp, string Failure) : Command;
+
+// ---- what is billed
+
+/// <summary>Makes an invoice of everything that is pending, and of the overage so far.</summary>
+/// <param name="Draft">True leaves it without a number until it is finalized.</param>
+/// <param name="Currency">An invoice has one currency. Null is the catalog's, or the other one that something is pending in.</param>
+public sealed record CreateInvoice(bool Draft, string? Currency = null) : Command;
+
+public sealed record FinalizeInvoice(string Invoice) : Command;
+
+/// <param name="Status">paid, void or uncollectible.</param>
+public sealed record SettleInvoice(string Invoice, InvoiceStatus Status, string? Payment, string? Reason) : Command;
+
+/// <summary>Adds one line to the next invoice: a charge, or a credit when it is negative.</summary>
+/// <param name="Amount">Minor units.</param>
+/// <param name="Currency">Null is the catalog's.</param>
+public sealed record AddLine(string Description, long Amount, string? Reason, string? Currency = null) : Command;
+
+/// <param name="Amount">Minor units.</param>
+/// <param name="Currency">Null is the catalog's.</param>
+public sealed record GrantCredit(long Amount, string? Reason, string? Currency = null) : Command;
+
+public sealed record SetBillingTerms(TaxTerms? Tax, DiscountTerms? Discount, string? Reason) : Command;
+
+public sealed record SetSpendCaps(long? Organization, IReadOnlyDictionary<string, long>? Features) : Command;
+
+/// <summary>Writes what has become due by the clock. Sent by a timer, without traffic.</summary>
 public sealed record WriteDue : Command;

@@ -30,27 +30,55 @@ public static class Decider
         if (command is not OpenOrganization)
         {
             if (!state.IsOpened) return Rejections.OrganizationUnknown(state.Organization);
-            if (state.IsClosed && command is not WriteDue) return Rejections.OrganizationClosed(state.Organization);
+            // What became of its last invoice is still to be recorded.
+            if (state.IsClosed && command is not (WriteDue or SettleInvoice)) return Rejections.OrganizationClosed(state.Organization);
         }
+
+        if (command is AdvanceClock advance) return Accounts.Decide(state, catalogs, advance);
 
         var now = state.Now(command.At);
         if (state.DueAt is { } due && due <= now) return DecideAfterDue(state, catalogs, command, now);
-        return Route(state, catalogs, command, now);
+        return Then(state, catalogs, command, Route(state, catalogs, command, now), now);
     }
 
     private static Decision Route(State state, Catalogs catalogs, Command command, Instant now) => command switch
     {
         RecordUsage c => Usage.Decide(state, catalogs, c, now),
         SetGauge c => Usage.Decide(state, catalogs, c, now),
+        PlaceHold c => Holds.Decide(state, catalogs, c, now),
+        SettleHold c => Holds.Decide(state, catalogs, c, now),
+        ReleaseHold c => Holds.Decide(state, c, now),
+        VoidUsage c => Corrections.Decide(state, catalogs, c, now),
+        CorrectUsage c => Corrections.Decide(state, catalogs, c, now),
         GrantTokens c => Tokens.Decide(state, c, now),
         PurchaseTokens c => Tokens.Decide(state, catalogs, c, now),
         DatePurchase c => Tokens.Decide(state, c, now),
         ReturnMoney c => Tokens.Decide(state, c, now),
+        ConfigureTopUp c => TopUps.Decide(state, catalogs, c, now),
+        FailTopUp c => TopUps.Decide(state, c, now),
         FollowSubscription c => Subscriptions.Decide(state, catalogs, c, now),
-        RecordPayment c => Subscriptions.Decide(state, c, now),
+        RecordPayment c => Subscriptions.Decide(state, catalogs, c, now),
         SetPlan c => Subscriptions.Decide(state, catalogs, c, now),
+        StartSubscription c => KeptSubscriptions.Decide(state, catalogs, c, now),
+        ChangeSubscription c => KeptSubscriptions.Decide(state, catalogs, c, now),
+        CancelSubscription c => KeptSubscriptions.Decide(state, catalogs, c, now),
+        ReactivateSubscription c => KeptSubscriptions.Decide(state, catalogs, c, now),
+        PauseSubscription c => KeptSubscriptions.Decide(state, catalogs, c, now),
+        ResumeSubscription c => KeptSubscriptions.Decide(state, catalogs, c, now),
+        SetPaymentMethod c => KeptSubscriptions.Decide(state, catalogs, c, now),
+        ReportPayment c => KeptSubscriptions.Decide(state, catalogs, c, now),
+        MoveToCatalog c => CatalogMoves.Decide(state, catalogs, c, now),
+        SetOverride c => Overrides.Decide(state, catalogs, c, now),
+        CreateInvoice c => Invoices.Decide(state, catalogs, c, now),
+        FinalizeInvoice c => Invoices.Decide(state, catalogs, c, now),
+        SettleInvoice c => Invoices.Decide(state, catalogs, c, now),
+        AddLine c => Invoices.Decide(state, catalogs, c, now),
+        GrantCredit c => Invoices.Decide(state, catalogs, c, now),
+        SetBillingTerms c => Invoices.Decide(state, catalogs, c, now),
+        SetSpendCaps c => SpendCaps.Decide(state, catalogs, c, now),
+        ChangeTimeZone c => Accounts.Decide(state, c, now),
         OpenOrganization c => Accounts.Decide(state, catalogs, c, now),
-        CloseOrganization c => Accounts.Decide(state, c, now),
+        CloseOrganization c => Accounts.Decide(state, catalogs, c, now),
         LinkCustomer c => Accounts.Decide(state, c, now),
         InviteToPlan c => Accounts.Decide(state, catalogs, c, now),
         WriteDue => Decision.AlreadyDone,
@@ -63,28 +91,57 @@ public static class Decider
     /// </summary>
     private static Decision DecideAfterDue(State state, Catalogs catalogs, Command command, Instant now)
     {
-        var due = Due(state, now);
-        var decision = Route(state.Evolve(due), catalogs, command, now);
+        var due = Due(state, catalogs, now);
+        state = state.Evolve(due);
+        var decision = Then(state, catalogs, command, Route(state, catalogs, Corrections.After(due, command), now), now);
         if (decision.Rejection is not null) return decision;
         if (decision.Events.IsEmpty && command is not WriteDue) return decision;
         return new Decision([.. due, .. decision.Events], null);
     }
 
-    /// <summary>One event for each instant at which something became due, in order.</summary>
-    private static List<LedgerEvent> Due(State state, Instant now)
+    /// <summary>What a decision brings about: what payments mean for the subscription, alerts and top-ups, in the same append.</summary>
+    private static Decision Then(State state, Catalogs catalogs, Command command, Decision decision, Instant now)
+    {
+        if (decision.Events.IsEmpty) return decision;
+        if (KeptSubscriptions.After(state, catalogs, decision.Events, now, command.By) is { Length: > 0 } standing) decision = decision with { Events = [.. decision.Events, .. standing] };
+        var more = Alerts.After(state, catalogs, decision.Events, now);
+        return more.Count == 0 ? decision : new Decision([.. decision.Events, .. more], null);
+    }
+
+    /// <summary>What became due, instant after instant in order. At each: what ends first, then what is billed, then what begins.</summary>
+    internal static List<LedgerEvent> Due(State state, Catalogs catalogs, Instant now)
     {
         var events = new List<LedgerEvent>();
         while (NextDue(state) is { } at && at <= now)
         {
-            LedgerEvent? next = (LedgerEvent?)Usage.ResetAt(state, at, now) ?? Tokens.ExpireAt(state, at, now);
-            if (next is null) break;
-            events.Add(next);
-            state = state.Evolve(next);
+            var before = events.Count;
+            AddAll(Holds.ExpireAt(state, at, now));
+            Add(Invoices.BillUsageAt(state, catalogs, at, now));
+            Add(Usage.ResetAt(state, catalogs, at, now));
+            Add(Tokens.ExpireAt(state, at, now));
+            AddAll(Overrides.EndAt(state, catalogs, at, now));
+            AddAll(KeptSubscriptions.TurnAt(state, catalogs, at, now));
+            // Whatever was billed at this instant goes onto one invoice.
+            if (events.Skip(before).Any(e => e is LinesAdded)) AddAll(Invoices.Issue(state, catalogs, at, now));
+            AddAll(Alerts.DueAt(state, catalogs, at, now));
+            if (events.Count == before) break;
         }
         return events;
+
+        void Add(LedgerEvent? e)
+        {
+            if (e is null) return;
+            events.Add(e);
+            state = state.Evolve(e);
+        }
+
+        void AddAll(IEnumerable<LedgerEvent> several)
+        {
+            foreach (var e in several) Add(e);
+        }
     }
 
-    /// <summary>When the next window with use in it ends, or the next live grant expires.</summary>
+    /// <summary>When something is next due: a window with use in it ends, a grant, a hold or an override expires, a subscription turns, overage is billed.</summary>
     internal static Instant? NextDue(State state)
     {
         var next = Bounds.Never;
@@ -93,6 +150,13 @@ public static class Decider
                 if (counter.End < next) next = counter.End;
         foreach (var grant in state.Grants)
             if (grant is { Remaining: > 0, ExpiresAt: { } end } && end < next) next = end;
+        foreach (var hold in state.Holds)
+            if (hold.ExpiresAt < next) next = hold.ExpiresAt;
+        foreach (var over in state.Overrides)
+            if (over.Until is { } end && end < next) next = end;
+        if (state.Billing.BilledAt is { } billed && billed < next) next = billed;
+        if (KeptSubscriptions.NextTurn(state) is { } turn && turn < next) next = turn;
+        if (Alerts.NextDue(state) is { } alert && alert < next) next = alert;
         return next == Bounds.Never ? null : next;
     }
 }

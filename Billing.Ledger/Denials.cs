@@ -25,28 +25,27 @@ internal static class Denials
 
     public static Denial NotInPlan(Ask ask)
     {
-        var upgrades = Upgrades(ask, plan => plan.Features.GetValueOrDefault(ask.Feature.Id) is { On: true });
+        var upgrades = Upgrades(ask, _ => true);
         var message = $"Your plan does not include {ask.Feature.Name}." + (upgrades.IsEmpty ? "" : " Upgrade to use it.");
         return Make(ask, RejectionKind.FeatureNotInPlan, 403, message, null, upgrades, [], null);
     }
 
     public static Denial RateLimited(Ask ask, PlanFeature given, RateLimit rate, Instant until)
     {
-        var upgrades = Upgrades(ask, plan => plan.Features.GetValueOrDefault(ask.Feature.Id) is { } other
-            && other.RateLimits.All(r => PerMonth(r.Limit, r.Window) > PerMonth(rate.Limit, rate.Window)));
+        var upgrades = Upgrades(ask, other => other.RateLimits.All(r => PerMonth(r.Limit, r.Window) > PerMonth(rate.Limit, rate.Window)));
         var message = $"At most {Number(rate.Limit, given)} {ask.Feature.Name} {Each(rate.Window)} are allowed. Try again after {Time(until)}.";
         return Make(ask, RejectionKind.RateLimited, 429, message, 0, upgrades, [], until);
     }
 
     public static Denial QuotaExceeded(Ask ask, PlanFeature given, Entitlement entitlement)
     {
-        var upgrades = Upgrades(ask, plan => plan.Features.GetValueOrDefault(ask.Feature.Id) is { } other && GivesMore(other, given));
+        var upgrades = Upgrades(ask, other => GivesMore(other, given));
         ImmutableArray<string> packages = given.BurnsTokens ? [.. ask.Catalogs.Current.TokenPackages.Select(p => p.Id)] : [];
         var limit = entitlement.Limit ?? 0;
         var left = entitlement.Remaining ?? 0;
         var name = ask.Feature.Name;
         var fact = limit == 0 ? $"Your plan includes no {name}."
-            : left == 0 ? $"You have used all {Number(limit, given)} {name}{During(given)}."
+            : left == 0 ? $"You have used {(entitlement.Held > 0 ? "or reserved " : "")}all {Number(limit, given)} {name}{During(given)}."
             : $"This needs {Number(ask.Units, given)} {name}, and {Number(left, given)} of {Number(limit, given)} are left{During(given)}.";
         var wayOut = (upgrades.IsEmpty, packages.IsEmpty) switch
         {
@@ -58,19 +57,41 @@ internal static class Denials
         return Make(ask, RejectionKind.QuotaExceeded, given.DenyStatus, fact + wayOut, entitlement.Remaining, upgrades, packages, entitlement.ResetsAt);
     }
 
+    /// <summary>Waiting does not help: the window is closed.</summary>
+    public static Denial LateQuotaExceeded(Ask ask, PlanFeature given, Entitlement entitlement, Bounds window)
+    {
+        ImmutableArray<string> packages = given.BurnsTokens ? [.. ask.Catalogs.Current.TokenPackages.Select(p => p.Id)] : [];
+        var message = $"This needs {Number(ask.Units, given)} {ask.Feature.Name}, and {Number(entitlement.Remaining ?? 0, given)} of {Number(entitlement.Limit ?? 0, given)} were left"
+            + $" from {Time(window.Start)} to {Time(window.End)}." + (packages.IsEmpty ? "" : " Buy tokens to go on.");
+        return Make(ask, RejectionKind.QuotaExceeded, given.DenyStatus, message, entitlement.Remaining, [], packages, null);
+    }
+
+    public static Denial SpendCapReached(Ask ask, PlanFeature given, Entitlement entitlement, ReachedCap cap)
+    {
+        var upgrades = Upgrades(ask, other => GivesMore(other, given));
+        ImmutableArray<string> packages = given.BurnsTokens ? [.. ask.Catalogs.Current.TokenPackages.Select(p => p.Id)] : [];
+        var what = cap.Feature is null ? "overage" : ask.Feature.Name;
+        var message = $"This would cost more than the {Pricing.Text(cap.Cap)} that you allow for {what} in this billing period. Raise the spend cap to go on.";
+        return Make(ask, RejectionKind.SpendCapReached, 402, message, entitlement.Remaining, upgrades, packages, cap.Until);
+    }
+
     private static Denial Make(
         Ask ask, RejectionKind kind, int status, string message, long? remaining, ImmutableArray<string> upgrades, ImmutableArray<string> packages, Instant? resetsAt)
     {
         ask.Why?.Add("decision", "denied", ("code", Spelling.Of(kind)), ("status", status));
-        return new Denial(kind, status, message, ask.Feature, ask.Units, remaining, ask.Now, ask.State.Version, upgrades, packages, resetsAt);
+        return new Denial(kind, status, message, ask.Feature, ask.Units, remaining, ask.Now, ask.State.Version, upgrades, packages, resetsAt)
+        {
+            CatalogVersion = ask.Catalogs.Current.Version, UsedAt = ask.At == ask.Now ? null : ask.At,
+        };
     }
 
     /// <summary>The plans on sale that would help, in the catalog's order; one by invitation only when the organization has it.</summary>
-    private static ImmutableArray<string> Upgrades(Ask ask, Func<Plan, bool> helps)
+    private static ImmutableArray<string> Upgrades(Ask ask, Func<PlanFeature, bool> helps)
     {
         var current = Subscriptions.InForce(ask.State, ask.Catalogs, ask.Now).Plan?.Id;
         var invitations = ask.State.Account.Invitations;
-        return [.. ask.Catalogs.Current.Plans.Where(p => p.Id != current && (!p.InviteOnly || invitations.Contains(p.Id)) && helps(p)).Select(p => p.Id)];
+        return [.. ask.Catalogs.Current.Plans.Where(p => p.Id != current && p.IsFor(ask.State.Organization) && (!p.InviteOnly || invitations.Contains(p.Id)) 
+            && Overrides.Given(ask.State, p, ask.Feature, ask.Now) is { On: true } other && helps(other)).Select(p => p.Id)];
     }
 
     private static bool GivesMore(PlanFeature other, PlanFeature given)

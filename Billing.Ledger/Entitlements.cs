@@ -51,9 +51,9 @@ public sealed record Entitlement
 
 /// <summary>What covers a quantity: <c>Allowance + ByTokens + Overage</c> is the quantity.</summary>
 /// <param name="TokensBurned">Tokens that <paramref name="ByTokens"/> units cost.</param>
-/// <param name="UnitPrice">Of the overage; null where it is free of charge.</param>
+/// <param name="Price">Of the overage.</param>
 /// <param name="OverLimit">Recorded although a limit was reached, because it had happened already.</param>
-public readonly record struct Coverage(long Allowance, long ByTokens, long TokensBurned, long Overage, decimal? UnitPrice, bool OverLimit);
+public readonly record struct Coverage(long Allowance, long ByTokens, long TokensBurned, long Overage, OveragePrice Price, bool OverLimit);
 
 /// <summary>A rate limit in its running window.</summary>
 /// <param name="Remaining">Smallest units that are left until <paramref name="Until"/>.</param>
@@ -69,15 +69,21 @@ public sealed record Denial(
     ImmutableArray<string> UpgradeTo, ImmutableArray<string> TokenPackages, Instant? ResetsAt)
 {
     public string Code { get; } = Spelling.Of(Kind);
+
+    /// <summary>The catalog's version then.</summary>
+    public int CatalogVersion { get; init; }
+
+    /// <summary>When the use happened that was denied; null when it was then.</summary>
+    public Instant? UsedAt { get; init; }
+
+    /// <summary>What went before it in a request of which all is recorded or none: <see cref="Version"/> is before these.</summary>
+    public ImmutableArray<RecordUsage> Behind { get; init; } = [];
 }
 
 /// <summary>THE QUOTA CHECK. One pure function answers checks and decides consumes, so that they can never disagree.</summary>
 /// <remarks>Order: organization open, subscription status (with grace), feature, rate window, allowance, tokens, overage, denial.</remarks>
 public static class Entitlements
 {
-    /// <summary>Per cent of a limit at which an entitlement warns.</summary>
-    private static readonly int[] WarnAt = [100, 95, 80];
-
     /// <param name="units">Smallest units asked for; null is one whole unit. Gauges: the increase; a decrease is always allowed.</param>
     /// <param name="at">The time that the use counts at; null is now. It lies in the running window.</param>
     /// <param name="enforce">False records past any limit; the coverage says so.</param>
@@ -85,9 +91,10 @@ public static class Entitlements
     public static Entitlement Evaluate(
         State state, Catalogs catalogs, Feature feature, long? units, Instant now, Instant? at = null, bool enforce = true, Explanation? why = null)
     {
+        if (!state.Holds.IsEmpty) state = Holds.AsOf(state, now);
         var ask = new Ask(state, catalogs, feature, units ?? Quantity.Scale(feature.Meter?.Decimals ?? 0), now, at ?? now, enforce, why);
         var force = Subscriptions.InForce(state, catalogs, now);
-        var given = force.Plan?.Features.GetValueOrDefault(feature.Id);
+        var given = Overrides.Given(state, force.Plan, feature, now);
         var entitlement = new Entitlement { Feature = feature, Plan = force.Plan?.Id, CatalogVersion = force.CatalogVersion };
 
         if (state.IsClosed)
@@ -97,15 +104,16 @@ public static class Entitlements
         }
         why?.Add("organization_open", "yes", ("opened_at", state.Account.OpenedAt));
         force.Explain(why);
+        if (why is not null) Overrides.Explain(state, feature, now, why);
 
         if (given is not { On: true })
         {
             why?.Add("feature", "not_in_plan", ("plan", force.Plan?.Id), ("feature", feature.Id));
             var denial = force.WouldGive(feature) ? Denials.SubscriptionInactive(ask, force) : Denials.NotInPlan(ask);
             // A gauge may go down whatever the plan: what is given back must not stay counted.
-            if (feature.Meter?.Aggregation == Aggregation.Gauge && ask.Units < 0) return entitlement with { Covered = new Coverage(ask.Units, 0, 0, 0, null, false) };
+            if (feature.Meter?.Aggregation == Aggregation.Gauge && ask.Units < 0) return entitlement with { Covered = new Coverage(ask.Units, 0, 0, 0, default, false) };
             // What already happened is recorded even so; nothing of it is included and nothing priced.
-            if (!enforce && feature.Meter is not null) return entitlement with { Covered = new Coverage(0, 0, 0, ask.Units, null, true) };
+            if (!enforce && feature.Meter is not null) return entitlement with { Covered = new Coverage(0, 0, 0, ask.Units, default, true) };
             return entitlement with { Denial = denial };
         }
         why?.Add("feature", "in_plan", ("plan", force.Plan!.Id), ("value", given.Value));
@@ -119,56 +127,64 @@ public static class Entitlements
         var use = state.Use(given.Feature.Id);
         var counter = use?.Running(given.Window, now);
         var bounds = counter is null ? ask.Bounds(given.Window) : new Bounds(counter.Start, counter.End);
-        var limit = Subscriptions.ProratedLimit(state, given, now) ?? given.Allowance;
-        var (used, held) = (counter?.Used ?? 0, counter?.Held ?? 0);
+        var limit = Limit(state, given, now);
+        var used = counter?.Used ?? 0;
+        var held = state.Holds.IsEmpty ? default : Holds.Of(state, given.Feature.Id);
         var tokens = given.BurnsTokens ? Tokens.Balance(state, now) : 0;
 
-        var covered = Cover(given, limit, used + held, tokens, ask.Units, ask.Enforce);
-        var rate = TightestRate(ask, given, use);
+        var covered = Cover(ask, given, limit, used + held.Allowance, tokens);
+        var rate = TightestRate(ask, given, use, held.Quantity);
+        if (ask.Why is not null && held.Quantity > 0) Holds.Explain(state, given.Feature.Id, held, ask.Why);
         ask.Why?.Add("allowance", covered.Allowance == ask.Units ? "covers_all" : covered.Allowance > 0 ? "covers_part" : "covers_nothing",
-            counter, ("limit", limit), ("used", used), ("held", held), ("window", Spelling.Of(given.Window)), ("from", bounds.Start), ("to", bounds.End),
+            counter, ("limit", limit), ("used", used), ("held", held.Allowance), ("window", Spelling.Of(given.Window)), ("from", bounds.Start), ("to", bounds.End),
             ("requested", ask.Units), ("covered", covered.Allowance));
         if (given.BurnsTokens) ExplainTokens(ask, covered, tokens);
-        if (covered.Overage > 0) ask.Why?.Add("overage", covered.OverLimit ? "past_the_limit" : "allowed", ("units", covered.Overage), ("unit_price", covered.UnitPrice));
-
+        ExplainOverage(ask, covered);
         var entitlement = blank with
         {
             Window = given.Window,
             ResetsAt = bounds.End == Bounds.Never ? null : bounds.End,
             Limit = limit,
             Used = used,
-            Held = held,
-            Remaining = limit is { } most ? Math.Max(0, most - used - held) : null,
+            Held = held.Quantity,
+            Remaining = limit is { } most ? Math.Max(0, most - used - held.Allowance) : null,
             Tokens = tokens,
             Overage = counter?.Overage ?? 0,
             Rate = rate,
-            Warning = WarningOf(limit, used + held),
+            Warning = Alerts.Reached(ask.Feature.WarnAt, limit, used + held.Quantity),
             Covered = covered,
         };
         if (rate is not null && ask.Enforce && ask.Units > rate.Remaining)
             return entitlement with { Covered = default, Denial = Denials.RateLimited(ask, given, rate.Limit, rate.Until) };
         if (covered.Allowance + covered.ByTokens + covered.Overage < ask.Units)
             return entitlement with { Covered = default, Denial = Denials.QuotaExceeded(ask, given, entitlement) };
+        if (covered.Price.IsPriced && ask.Enforce && SpendCaps.Reached(ask, given, covered.Overage) is { } cap)
+            return entitlement with { Covered = default, Denial = Denials.SpendCapReached(ask, given, entitlement, cap) };
         ask.Why?.Add("decision", "allowed");
         return entitlement;
     }
 
+    /// <summary>How much of a feature the organization gets in the running window, in smallest units: by an override, else by its plan; null is unlimited.</summary>
+    /// <param name="given">See <see cref="Overrides.Given"/>.</param>
+    public static long? Limit(State state, PlanFeature given, Instant now) =>
+        state.Overrides.IsEmpty || Overrides.Live(state, given.Feature.Id, now) is null ? Subscriptions.ProratedLimit(state, given, now) ?? given.Allowance : given.Allowance;
+
     /// <summary>Allowance first, then tokens, then overage, as far as the limit mode goes. All or nothing is the caller's rule.</summary>
-    private static Coverage Cover(PlanFeature given, long? limit, long taken, long tokens, long units, bool enforce)
+    internal static Coverage Cover(in Ask ask, PlanFeature given, long? limit, long taken, long tokens)
     {
-        var allowance = limit is { } most ? Math.Min(units, Math.Max(0, most - taken)) : units;
-        var rest = units - allowance;
-        if (rest == 0) return new Coverage(allowance, 0, 0, 0, null, false);
+        var allowance = limit is { } most ? Math.Min(ask.Units, Math.Max(0, most - taken)) : ask.Units;
+        var rest = ask.Units - allowance;
+        if (rest == 0) return new Coverage(allowance, 0, 0, 0, default, false);
 
         var byTokens = given.BurnsTokens ? Math.Min(rest, Tokens.Affords(tokens, given.Feature)) : 0;
         rest -= byTokens;
         var burned = Tokens.Cost(byTokens, given.Feature);
         var allowed = given.PricesOverage || given.Mode == LimitMode.Soft;
-        if (rest == 0 || !(allowed || !enforce)) return new Coverage(allowance, byTokens, burned, 0, null, false);
-        return new Coverage(allowance, byTokens, burned, rest, given.PricesOverage ? given.UnitPrice : null, !allowed);
+        if (rest == 0 || !(allowed || !ask.Enforce)) return new Coverage(allowance, byTokens, burned, 0, default, false);
+        return new Coverage(allowance, byTokens, burned, rest, Usage.PriceOf(ask.State, given, rest, ask.Now), !allowed);
     }
 
-    private static RateState? TightestRate(Ask ask, PlanFeature given, FeatureUse? use)
+    private static RateState? TightestRate(Ask ask, PlanFeature given, FeatureUse? use, long held)
     {
         RateState? tightest = null;
         foreach (var rate in given.RateLimits)
@@ -177,10 +193,10 @@ public static class Entitlements
             var bounds = counter is null ? ask.Bounds(rate.Window) : new Bounds(counter.Start, counter.End);
             // Use that happened before this window began is not part of its rate.
             if (ask.At < bounds.Start) continue;
-            var taken = (counter?.Used ?? 0) + (counter?.Held ?? 0);
-            var state = new RateState(rate, Math.Max(0, rate.Limit - taken), bounds.End);
+            var used = counter?.Used ?? 0;
+            var state = new RateState(rate, Math.Max(0, rate.Limit - used - held), bounds.End);
             ask.Why?.Add("rate", ask.Units > state.Remaining ? "reached" : "free", counter,
-                ("limit", rate.Limit), ("used", taken), ("window", Spelling.Of(rate.Window)), ("until", state.Until));
+                ("limit", rate.Limit), ("used", used), ("held", held), ("window", Spelling.Of(rate.Window)), ("until", state.Until));
             // Of several that are reached, the one that is reached for longest: waiting for another would not help.
             var reached = ask.Units > state.Remaining;
             var wasReached = tightest is not null && ask.Units > tightest.Remaining;
@@ -205,18 +221,18 @@ public static class Entitlements
             Used = value,
             Remaining = limit is { } l ? Math.Max(0, l - value) : null,
             Overage = limit is { } m ? Math.Max(0, value - m) : 0,
-            Warning = WarningOf(limit, value),
-            Covered = new Coverage(ask.Units - over, 0, 0, over, given.PricesOverage ? given.UnitPrice : null, over > 0 && !allowed),
+            Warning = Alerts.Reached(ask.Feature.WarnAt, limit, value),
+            Covered = new Coverage(ask.Units - over, 0, 0, over, given.PricesOverage && over > 0 ? new OveragePrice(given.UnitPrice, null) : default, over > 0 && !allowed),
         };
-        if (over == 0 || allowed || !ask.Enforce)
-        {
-            ask.Why?.Add("decision", "allowed");
-            return entitlement;
-        }
-        return entitlement with { Covered = default, Denial = Denials.QuotaExceeded(ask, given, entitlement) };
+        if (over > 0 && !allowed && ask.Enforce)
+            return entitlement with { Covered = default, Denial = Denials.QuotaExceeded(ask, given, entitlement) };
+        if (over > 0 && given.PricesOverage && ask.Enforce && SpendCaps.Reached(ask, given, ask.Units) is { } cap)
+            return entitlement with { Covered = default, Denial = Denials.SpendCapReached(ask, given, entitlement, cap) };
+        ask.Why?.Add("decision", "allowed");
+        return entitlement;
     }
 
-    private static void ExplainTokens(Ask ask, Coverage covered, long balance)
+    internal static void ExplainTokens(Ask ask, Coverage covered, long balance)
     {
         if (ask.Why is null) return;
         ask.Why.Add("tokens", covered.ByTokens > 0 ? "burned" : "not_needed_or_none", ("balance", balance), ("units", covered.ByTokens), ("burned", covered.TokensBurned));
@@ -225,13 +241,11 @@ public static class Entitlements
                 ("grant", grant.Id), ("before", grant.Remaining), ("after", grant.Remaining - tokens), ("priority", grant.Priority), ("expires_at", grant.ExpiresAt));
     }
 
-    private static int WarningOf(long? limit, long taken)
+    internal static void ExplainOverage(Ask ask, Coverage covered)
     {
-        if (limit is not { } most) return 0;
-        foreach (var percent in WarnAt)
-            // In Int128, because a limit may be 10^15 and a hundredfold of it with decimals past Int64.
-            if (taken > 0 && (Int128)taken * 100 >= (Int128)most * percent) return percent;
-        return 0;
+        if (covered.Overage == 0) return;
+        ask.Why?.Add("overage", covered.OverLimit ? "past_the_limit" : "allowed", ("units", covered.Overage), ("unit_price", covered.Price.UnitPrice),
+            ("tiers", covered.Price.Tiers is { } tiers ? string.Join(" + ", tiers.Select(t => FormattableString.Invariant($"{t.Units} × {t.UnitPrice}"))) : null));
     }
 }
 

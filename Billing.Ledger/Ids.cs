@@ -22,8 +22,21 @@ public static partial class Ids
     /// <summary>A usage record's id is its event's version: nothing to store, nothing to look up.</summary>
     public static string UsageRecord(long version) => $"ur_{version}";
 
-    /// <summary>A token grant's id, likewise.</summary>
+    /// <summary>A token grant's id, likewise; and those of holds, invoices, top-ups and subscriptions that the ledger keeps.</summary>
     public static string Grant(long version) => $"tg_{version}";
+
+    public static string Hold(long version) => $"ho_{version}";
+
+    public static string Invoice(long version) => $"in_{version}";
+
+    public static string TopUp(long version) => $"tu_{version}";
+
+    public static string Subscription(long version) => $"ls_{version}";
+
+    /// <summary>The version in an id such as <c>ur_12</c>; null when it is none of this kind.</summary>
+    public static long? Version(string id, string prefix) =>
+        id.StartsWith(prefix, StringComparison.Ordinal) && long.TryParse(id.AsSpan(prefix.Length), System.Globalization.NumberStyles.None, System.Globalization.CultureInfo.InvariantCulture, out var version)
+            && id == $"{prefix}{version}" ? version : null;
 
     // \z and not $: in .NET $ also matches before a trailing newline.
     [GeneratedRegex(@"\A[A-Za-z0-9][A-Za-z0-9._-]{0,63}\z", RegexOptions.CultureInvariant)]

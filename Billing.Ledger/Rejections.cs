@@ -27,7 +27,7 @@ public enum RejectionKind
     OrganizationExists = 11,
     OrganizationClosed = 12,
 
-    // What the request names (404, 400).
+    // What the request names (404, 400, 422).
     FeatureUnknown = 20,
     PlanUnknown = 21,
     TokenPackageUnknown = 22,
@@ -35,23 +35,49 @@ public enum RejectionKind
     FeatureNotMetered = 24,
     FeatureNotGauge = 25,
     UnitMismatch = 26,
+    UsageRecordUnknown = 27,
+    HoldUnknown = 28,
+    InvoiceUnknown = 29,
+    PriceUnknown = 30,
+    CatalogVersionUnknown = 31,
+    TopUpUnknown = 32,
+    FeatureIsGauge = 33,
+    NoTrial = 34,
 
     // Its quantities and times (400).
-    QuantityNotPositive = 30,
-    QuantityTooLarge = 31,
-    QuantityTooPrecise = 32,
-    GaugeBelowZero = 33,
-    TimestampInFuture = 34,
-    BeforeOpening = 35,
-    WindowClosed = 36,
-    ExpiryInPast = 37,
+    QuantityNotPositive = 40,
+    QuantityTooLarge = 41,
+    QuantityTooPrecise = 42,
+    GaugeBelowZero = 43,
+    TimestampInFuture = 44,
+    BeforeOpening = 45,
+    WindowClosed = 46,
+    ExpiryInPast = 47,
+    ExpiryTooFar = 48,
+    ClockBackwards = 49,
+    ClockTooFar = 50,
+
+    // What stands already (409).
+    NotATestOrganization = 60,
+    SubscriptionExists = 61,
+    NoSubscription = 62,
+    SubscriptionAtStripe = 63,
+    SubscriptionStateConflict = 64,
+    TrialUsed = 65,
+    PaymentMethodRequired = 66,
+    UsageAlreadyVoided = 67,
+    HoldEnded = 68,
+    InvoiceStateConflict = 69,
+    NothingToInvoice = 70,
+    TooMany = 71,
 
     // Denials (the status is the denial's).
-    SubscriptionInactive = 50,
-    InviteOnly = 51,
-    FeatureNotInPlan = 52,
-    RateLimited = 53,
-    QuotaExceeded = 54,
+    SubscriptionInactive = 80,
+    InviteOnly = 81,
+    FeatureNotInPlan = 82,
+    RateLimited = 83,
+    QuotaExceeded = 84,
+    SpendCapReached = 85,
 }
 
 /// <summary>The sentences, in one place so that they read alike.</summary>
@@ -99,11 +125,107 @@ public static class Rejections
 
     public static Rejection BeforeOpening(Instant opened) => new(RejectionKind.BeforeOpening, $"The organization was opened at {opened}; there is no use before that.", "timestamp");
 
-    public static Rejection WindowClosed(Instant start) => new(RejectionKind.WindowClosed, $"The timestamp lies in a window that is closed. The running one began at {start}.", "timestamp");
+    public static Rejection WindowClosed(Instant horizon) => new(RejectionKind.WindowClosed,
+        $"The timestamp lies in a window that is closed for good. Use is taken from {horizon} on: late use at most {PastWindows.MaxLateDays} days old.", "timestamp");
+
+    public static Rejection GaugeWindowClosed(Instant start) => new(RejectionKind.WindowClosed,
+        $"The timestamp lies in a billing period that is closed, and a gauge stands where it stands now. The running one began at {start}; say the value with PUT …/gauges/….", "timestamp");
+
+    public static Rejection UsageRecordUnknown(string id) => new(RejectionKind.UsageRecordUnknown, $"There is no usage record '{id}'.");
+
+    public static Rejection UsageAlreadyVoided(string id) => new(RejectionKind.UsageAlreadyVoided, $"The usage record '{id}' was taken back already. A record that took its place has an id of its own.");
 
     public static Rejection ExpiryInPast() => new(RejectionKind.ExpiryInPast, "Tokens cannot expire before they are granted.", "expires_at");
 
+    public static Rejection InvoiceUnknown(string invoice) => new(RejectionKind.InvoiceUnknown, $"There is no invoice '{invoice}'. Name it by its id (in_12) or its number.");
+
+    public static Rejection InvoiceState(InvoiceHead invoice, string right) => new(RejectionKind.InvoiceStateConflict,
+        $"The invoice {invoice.Number ?? invoice.Id} is {Spelling.Of(invoice.Status)}. {right}");
+
+    public static Rejection NothingToInvoice(string? currency) => new(RejectionKind.NothingToInvoice,
+        $"There is nothing to invoice{(currency is null ? "" : $" in '{currency}'")}: no line is pending, and no overage is without one.");
+
+    public static Rejection CurrencyUnknown(string currency) => new(RejectionKind.PriceUnknown, $"The catalog sells nothing in '{currency}'.", "currency");
+
+    public static Rejection AmountZero() => new(RejectionKind.QuantityNotPositive, "An amount is not 0: a charge is more, a credit is less.", "amount");
+
+    public static Rejection AmountTooLarge() => new(RejectionKind.QuantityTooLarge, $"At most {Pricing.MaxAmount} minor units are taken.", "amount");
+
+    public static Rejection TooManyLines(int most) => new(RejectionKind.TooMany, $"{most} lines wait for the next invoice already. Make an invoice of them first.");
+
+    public static Rejection DiscountEnded() => new(RejectionKind.ExpiryInPast, "A discount cannot end before it begins.", "discount.until");
+
+    public static Rejection PackagePriceUnknown(string package, string currency) => new(RejectionKind.PriceUnknown,
+        $"The token package '{package}' has no price in {currency}. Choose one that has.", "token_package");
+
+    public static Rejection TopUpUnknown(string id) => new(RejectionKind.TopUpUnknown, $"There is no top-up '{id}' that waits for an answer.");
+
     public static Rejection InviteOnly(string plan) => new(RejectionKind.InviteOnly, $"The plan '{plan}' is by invitation only.", "plan");
+
+    public static Rejection PriceUnknown(Plan plan, BillingInterval interval, string currency) => new(RejectionKind.PriceUnknown,
+        plan.Prices.IsEmpty ? $"The plan '{plan.Id}' has no price."
+            : $"The plan '{plan.Id}' has no price for one {Spelling.Of(interval)} in {currency}. It has: {string.Join(", ", plan.Prices.Select(p => $"{Spelling.Of(p.Interval)} in {p.Amount.Currency}"))}.",
+        "interval");
+
+    public static Rejection NoTrial(string plan) => new(RejectionKind.NoTrial, $"The plan '{plan}' has no trial.", "trial");
+
+    public static Rejection CatalogVersionUnknown(int version, int last) => new(RejectionKind.CatalogVersionUnknown,
+        $"There is no version {version} of the catalog. There are 1 to {last}.", "to_version");
+
+    public static Rejection PlanNotInVersion(string plan, int version) => new(RejectionKind.PlanUnknown, $"Version {version} of the catalog has no plan '{plan}'.", "to_version");
+
+    public static Rejection UntilInPast() => new(RejectionKind.ExpiryInPast, "A plan cannot end before it is given.", "until");
+
+    public static Rejection ClockBackwards(Instant now) => new(RejectionKind.ClockBackwards, $"The organization's clock stands at {now} and only goes forward.", "to");
+
+    public static Rejection ClockTooFar(Instant most) => new(RejectionKind.ClockTooFar, $"A clock goes at most two years at a time, here to {most}.", "to");
+
+    public static Rejection NotATestOrganization(string id) => new(RejectionKind.NotATestOrganization,
+        $"'{id}' is no test organization: its clock is everybody's. Open one with \"test\": true.");
+
+    public static Rejection SubscriptionExists(Subscription own) => new(RejectionKind.SubscriptionExists,
+        own.Kept is null ? $"There is a subscription at Stripe already ({own.Id})." : $"There is a subscription already ({own.Id}): change it, or cancel it first.");
+
+    public static Rejection NoSubscription() => new(RejectionKind.NoSubscription, "There is no subscription that goes on. Start one first.");
+
+    public static Rejection SubscriptionAtStripe(string id) => new(RejectionKind.SubscriptionAtStripe, $"The subscription {id} is kept at Stripe: change it there, and the ledger follows.");
+
+    public static Rejection SubscriptionStateConflict(Subscription own, string wayOut) => new(RejectionKind.SubscriptionStateConflict,
+        $"The subscription is {Spelling.Of(own.Status).Replace('_', ' ')}. {wayOut}");
+
+    public static Rejection TrialUsed() => new(RejectionKind.TrialUsed, "The organization had its trial: there is one for each.", "trial");
+
+    public static Rejection PaymentMethodRequired(string plan) => new(RejectionKind.PaymentMethodRequired, $"The trial of '{plan}' needs a payment method.", "payment_method");
+
+    public static Rejection FeatureIsGauge(string id) => new(RejectionKind.FeatureIsGauge,
+        $"'{id}' is a gauge: it counts what there is, so there is nothing to reserve. Record its change with POST …/usage.", "feature");
+
+    public static Rejection HoldUnknown(string id) => new(RejectionKind.HoldUnknown, $"There is no hold '{id}'.", "id");
+
+    /// <summary>It ended so long ago that nobody looks for how.</summary>
+    public static Rejection HoldEnded(string id) => new(RejectionKind.HoldEnded, $"The hold '{id}' has ended.", "id");
+
+    public static Rejection HoldEnded(string id, HoldOutcome outcome, Instant at) => new(RejectionKind.HoldEnded, $"The hold '{id}' " + outcome switch
+    {
+        HoldOutcome.Settled => $"was settled at {at}. If the quantity was wrong, correct its usage record.",
+        HoldOutcome.Released => $"was released at {at}. If there was use, record it with POST …/usage.",
+        _ => $"expired at {at}, and what it held is free again. If there was use, record it with POST …/usage; \"enforce\": false records what has already happened.",
+    }, "id");
+
+    public static Rejection HoldTooShort() => new(RejectionKind.ExpiryInPast, $"A hold lasts at least {Holds.MinExpiry.TotalSeconds} second.", "expires_in");
+
+    public static Rejection HoldTooLong() => new(RejectionKind.ExpiryTooFar, $"A hold lasts at most {Holds.MaxExpiry.TotalSeconds} seconds: {Holds.MaxExpiry.Days} days.", "expires_in");
+
+    public static Rejection TooManyHolds() => new(RejectionKind.TooMany, $"At most {Holds.MaxOpen} holds are open at once. Settle or release some first.");
+
+    public static Rejection OverrideNotMetered(Feature feature) => new(RejectionKind.FeatureNotMetered, feature.Type == FeatureType.Static
+        ? $"'{feature.Id}' is a static feature: it has a value, which only a plan sets."
+        : $"'{feature.Id}' is on or off: an override switches it on and has no allowance.", "feature");
+
+    public static Rejection OverrideWithoutAllowance(string id) => new(RejectionKind.QuantityNotPositive,
+        $"'{id}' is metered: give an allowance of 0 or more, or say that it is unlimited.", "allowance");
+
+    public static Rejection OverrideInPast() => new(RejectionKind.ExpiryInPast, "An override cannot end before it begins.", "until");
 
     public static Rejection Denied(Denial denial) => new(denial.Kind, denial.Message, null, denial);
 }

@@ -26,8 +26,27 @@ public sealed record State
     /// <summary>In the order in which they are burned.</summary>
     public ImmutableArray<TokenGrant> Grants { get; init; } = [];
 
-    /// <summary>When the next quota reset or token expiry is due; null when nothing will be.</summary>
+    /// <summary>Reservations that have not ended, oldest first.</summary>
+    public ImmutableArray<Hold> Holds { get; init; } = [];
+
+    /// <summary>What became of the last reservations that ended, oldest first. The journal knows of the others.</summary>
+    public ImmutableArray<EndedHold> EndedHolds { get; init; } = [];
+
+    /// <summary>What the organization gets instead of what its plan says.</summary>
+    public ImmutableArray<LimitOverride> Overrides { get; init; } = [];
+
+    public BillingSlice Billing { get; init; } = BillingSlice.None;
+
+    public AlertSlice Alerts { get; init; } = AlertSlice.None;
+
+    /// <summary>The versions of usage records that were voided, ascending.</summary>
+    public ImmutableArray<long> Voided { get; init; } = [];
+
+    /// <summary>When something is due by the organization's own clock; null when nothing will be.</summary>
     public Instant? DueAt { get; init; }
+
+    /// <summary><see cref="DueAt"/> by the service's clock.</summary>
+    public Instant? WakeAt => DueAt - Account.Ahead;
 
     public bool IsOpened => Account.OpenedAt is not null;
 
@@ -35,8 +54,8 @@ public sealed record State
 
     public static State Empty(string organization) => new() { Organization = organization };
 
-    /// <summary>The time to decide by: the clock's, but never before what is recorded.</summary>
-    public Instant Now(Instant clock) => Instant.Max(clock, RecordedAt);
+    /// <summary>The time to decide by: the clock's (a test organization's own), but never before what is recorded.</summary>
+    public Instant Now(Instant clock) => Instant.Max(clock + Account.Ahead, RecordedAt);
 
     public FeatureUse? Use(string feature)
     {
@@ -52,15 +71,33 @@ public sealed record State
         {
             UsageRecorded x => Ledger.Usage.Evolve(this, x),
             QuotaReset x => Ledger.Usage.Evolve(this, x),
+            UsageVoided x => Corrections.Evolve(this, x),
+            HoldPlaced x => Ledger.Holds.Evolve(this, x),
+            HoldEnded x => Ledger.Holds.Evolve(this, x),
             TokensPurchased x => Tokens.Evolve(this, x),
             PurchaseDated x => Tokens.Evolve(this, x),
             TokensGranted x => Tokens.Evolve(this, x),
             TokensRevoked x => Tokens.Evolve(this, x),
             TokensExpired x => Tokens.Evolve(this, x),
+            TopUpConfigured x => TopUps.Evolve(this, x),
+            TopUpRequested x => TopUps.Evolve(this, x),
+            TopUpEnded x => TopUps.Evolve(this, x),
+            TopUpSwitchedOff x => TopUps.Evolve(this, x),
+            AlertRaised x => Ledger.Alerts.Evolve(this, x),
+            LinesAdded x => Invoices.Evolve(this, x),
+            InvoiceCreated x => Invoices.Evolve(this, x),
+            InvoiceFinalized x => Invoices.Evolve(this, x),
+            InvoiceSettled x => Invoices.Evolve(this, x),
+            CreditGranted x => Invoices.Evolve(this, x),
+            BillingTermsSet x => Invoices.Evolve(this, x),
+            SpendCapsSet x => SpendCaps.Evolve(this, x),
+            OverrideSet x => Ledger.Overrides.Evolve(this, x),
             SubscriptionChanged x => Ledger.Subscriptions.Evolve(this, x),
             PaymentRecorded x => Ledger.Subscriptions.Evolve(this, x),
             OrganizationOpened x => Accounts.Evolve(this, x),
             OrganizationClosed x => Accounts.Evolve(this, x),
+            TimeZoneChanged x => Accounts.Evolve(this, x),
+            ClockAdvanced x => Accounts.Evolve(this, x),
             CustomerLinked x => Accounts.Evolve(this, x),
             InvitationGiven x => Accounts.Evolve(this, x),
             _ => throw new InvalidOperationException($"The ledger has no rule for {e.GetType().Name}."),
@@ -74,7 +111,9 @@ public sealed record State
 }
 
 /// <summary>Who the organization is to the ledger. Names and addresses are not here: they can be erased, events cannot.</summary>
-public sealed record Account(Instant? OpenedAt, Instant? ClosedAt, DateTimeZone Zone, bool Test, ImmutableArray<string> Customers, ImmutableArray<string> Invitations)
+/// <param name="Ahead">How far a test organization's clock is ahead of the service's.</param>
+public sealed record Account(
+    Instant? OpenedAt, Instant? ClosedAt, DateTimeZone Zone, bool Test, ImmutableArray<string> Customers, ImmutableArray<string> Invitations, Duration Ahead = default)
 {
     public static readonly Account None = new(null, null, DateTimeZone.Utc, false, [], []);
 }
@@ -93,6 +132,9 @@ public sealed record SubscriptionSlice(
 
     /// <summary>The organization's own subscription: the one not ended that was created last; when all ended, the last of them.</summary>
     public Subscription? Own { get; init; }
+
+    /// <summary>Whether the organization ever had a trial: there is one for each.</summary>
+    public bool TrialUsed { get; init; }
 }
 
 /// <summary>One invoice's payment. Paid beats failed, in whatever order they are heard of.</summary>
@@ -102,6 +144,9 @@ public sealed record InvoicePayment(
 /// <summary>Use of one metered feature: its running windows, or its value when it is a gauge.</summary>
 public sealed record FeatureUse(string Feature, ImmutableArray<Counter> Counters, Gauge? Gauge)
 {
+    /// <summary>Closed windows that late usage and corrections may still fall into, oldest first.</summary>
+    public ImmutableArray<PastWindow> Past { get; init; } = [];
+
     /// <summary>The counter of this kind, if its window is still running.</summary>
     public Counter? Running(Window kind, Instant now)
     {
@@ -112,16 +157,42 @@ public sealed record FeatureUse(string Feature, ImmutableArray<Counter> Counters
 }
 
 /// <summary>What was used in one running window, in smallest units: <c>Used = Allowance + ByTokens + Overage</c>.</summary>
-/// <param name="Priced">The overage by unit price (major units); overage at no charge is not in it.</param>
+/// <param name="Priced">The overage by unit price (major units); overage at no charge is not in it. Billing period only.</param>
 /// <param name="FirstVersion">The first event that counts in it; <paramref name="LastVersion"/> the last.</param>
 public sealed record Counter(
-    Window Window, Instant Start, Instant End, long Used, long Allowance, long ByTokens, long Overage, long Held,
+    Window Window, Instant Start, Instant End, long Used, long Allowance, long ByTokens, long Overage,
     ImmutableArray<PricedUse> Priced, long FirstVersion, long LastVersion);
 
-public readonly record struct PricedUse(decimal UnitPrice, long Units);
+/// <summary>A closed window, as late usage and corrections left it.</summary>
+/// <param name="Plan">The plan in force as it ended.</param>
+public sealed record PastWindow(Window Window, Instant Start, Instant End, long Used, long Allowance, long ByTokens, long Overage, string? Plan, int CatalogVersion)
+{
+    /// <summary>As <see cref="WindowReset.Limit"/>.</summary>
+    public long? Limit { get; init; }
 
-/// <param name="Peak">The greatest value in the billing period that ends at <paramref name="PeakUntil"/>.</param>
-public sealed record Gauge(long Value, long Peak, Instant PeakUntil, long LastVersion);
+    /// <summary>As a counter's.</summary>
+    public ImmutableArray<PricedUse> Priced { get; init; } = [];
+
+    /// <summary>The events that counted in it while it ran; 0 when none did.</summary>
+    public long FirstVersion { get; init; }
+
+    public long LastVersion { get; init; }
+
+    /// <summary>No window of its own: the anchor moved, and what was used in this stretch counts in the window that begins at its end.</summary>
+    public bool Carried { get; init; }
+
+    public Bounds Bounds => new(Start, End);
+
+    public CountedWindow Counted => new(Window, Start, End);
+}
+
+/// <param name="Peak">The greatest value in the billing period (a month of it, where it is longer) that ends at <paramref name="PeakUntil"/>.</param>
+/// <param name="Billed">It stands past what the plan includes, or did since it was last billed, and is billed for its peak at <paramref name="PeakUntil"/>.</param>
+public sealed record Gauge(long Value, long Peak, Instant PeakUntil, long LastVersion, bool Billed = false)
+{
+    /// <summary>The peak of the running billing period: when one has turned, it began with what the gauge stood at.</summary>
+    public long PeakAt(Instant now) => now < PeakUntil ? Peak : Value;
+}
 
 /// <summary>
 /// A lot of prepaid tokens. Its books: <c>Granted = Consumed + Held + Expired + Revoked + Remaining</c>
@@ -134,3 +205,85 @@ public sealed record TokenGrant(
 {
     public bool IsLive(Instant now) => Remaining > 0 && (ExpiresAt is not { } end || now < end);
 }
+
+/// <summary>A reservation. What it holds: <c>Quantity = Allowance + ByTokens + Overage</c>, in smallest units.</summary>
+/// <param name="Id"><c>ho_</c> and the version of its event.</param>
+/// <param name="Grants">The tokens held, by grant.</param>
+public sealed record Hold(
+    string Id, string Feature, long Quantity, long Allowance, long ByTokens, long Overage, ImmutableArray<GrantUse> Grants, Instant PlacedAt, Instant ExpiresAt,
+    IReadOnlyDictionary<string, string>? Metadata)
+{
+    public bool IsLive(Instant now) => now < ExpiresAt;
+}
+
+/// <param name="Version">Of the event that placed it.</param>
+public readonly record struct EndedHold(long Version, string Feature, HoldOutcome Outcome, Instant At);
+
+/// <param name="Allowance">Smallest units; null is unlimited. Boolean features: switched on.</param>
+public sealed record LimitOverride(string Feature, long? Allowance, Instant? Until, string? Reason, long Version)
+{
+    public bool IsLive(Instant now) => Until is not { } end || now < end;
+}
+
+/// <summary>What is billed, and how.</summary>
+/// <param name="Pending">Lines for the next invoice.</param>
+/// <param name="Invoices">Oldest first; their lines are in their events.</param>
+/// <param name="Credits">Credit balances above zero, one for each currency, taken by coming invoices.</param>
+/// <param name="BilledAt">When the overage so far is to be billed; null when there is none.</param>
+public sealed record BillingSlice(
+    ImmutableArray<InvoiceLine> Pending, ImmutableArray<InvoiceHead> Invoices, ImmutableArray<Money> Credits, TaxTerms? Tax, DiscountTerms? Discount,
+    long? Cap, ImmutableArray<FeatureCap> FeatureCaps, Instant? BilledAt)
+{
+    public static readonly BillingSlice None = new([], [], [], null, null, null, [], null);
+
+    public long Credit(string currency)
+    {
+        foreach (var credit in Credits)
+            if (credit.Currency == currency) return credit.Amount;
+        return 0;
+    }
+}
+
+/// <summary>An invoice without its lines.</summary>
+/// <param name="Id"><c>in_</c> and the version of its event.</param>
+/// <param name="Number">Null for a draft.</param>
+/// <param name="Draft">A draft's lines, which are pending again when it is voided.</param>
+public sealed record InvoiceHead(
+    string Id, long Version, string? Number, InvoiceStatus Status, string Currency, long Total, long Credit, long AmountDue, Instant CreatedAt, Instant? FinalizedAt,
+    Instant? DueAt, Instant? SettledAt, string? Subscription, ImmutableArray<InvoiceLine> Draft);
+
+/// <summary>What was warned of, and automatic top-up.</summary>
+/// <param name="TokensLow">The balance fell below the catalog's threshold, and no tokens came since.</param>
+/// <param name="TrialWarned">The trial's end that was warned of.</param>
+/// <param name="Warned">The last threshold that an alert was raised for, one for each feature.</param>
+public sealed record AlertSlice(bool TokensLow, Instant? TrialWarned, ImmutableArray<UsageWarning> Warned, TopUpState? TopUp)
+{
+    public static readonly AlertSlice None = new(false, null, [], null);
+}
+
+/// <param name="Window">Null for a gauge, which is warned of once in a billing period.</param>
+/// <param name="End">When that window ends.</param>
+/// <param name="Limit">The limit that <paramref name="Percent"/> is of. Another limit has thresholds of its own.</param>
+/// <param name="Version">Of the alert's event.</param>
+public sealed record UsageWarning(string Feature, Window? Window, Instant End, long Limit, int Percent, long Version)
+{
+    /// <summary>Whether it was raised for this limit in this window. A window that was moved is known by its counter, which goes along.</summary>
+    internal bool IsOf(Window? window, long limit, Instant end, Counter? counter) =>
+        Window == window && Limit == limit && (End == end || Version > counter?.FirstVersion);
+}
+
+/// <summary>Automatic top-up, and what was asked for.</summary>
+/// <param name="Pending">The request that has no answer yet: there is never more than one.</param>
+/// <param name="LastAt">When the last one was asked for.</param>
+/// <param name="Count">How many were asked for in the calendar month of <paramref name="LastAt"/>; <paramref name="Amount"/> likewise, in minor units.</param>
+/// <param name="Failures">In a row.</param>
+/// <param name="SwitchedOff">Why it switched itself off; null while it is on.</param>
+/// <param name="LimitedUntil">The end of the month whose limit keeps the next one from being asked for.</param>
+public sealed record TopUpState(
+    TopUpTerms? Terms, PendingTopUp? Pending, Instant? LastAt, int Count, long Amount, int Failures, string? SwitchedOff, Instant? LimitedUntil)
+{
+    public static readonly TopUpState None = new(null, null, null, 0, 0, 0, null, null);
+}
+
+/// <param name="Id"><c>tu_</c> and the version of its event.</param>
+public sealed record PendingTopUp(string Id, string Package, long Tokens, long Amount, string Currency, Instant RequestedAt);

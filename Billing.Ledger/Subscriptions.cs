@@ -22,29 +22,37 @@ public readonly record struct PlanInForce(
 /// <summary>Which plan is in force: following Stripe, operators' plans, payments and grace.</summary>
 public static class Subscriptions
 {
+    /// <summary>The smallest step of recorded time.</summary>
+    private static readonly Duration Tick = Duration.FromTicks(10);
+
     // ---- reading
 
     public static PlanInForce InForce(State state, Catalogs catalogs, Instant now)
     {
         var slice = state.Subscriptions;
         var own = slice.Own;
-        if (slice.OperatorPlan is { } set && (slice.GaveAccessAt is not { } gave || set.SetAt > gave))
+        if (slice.OperatorPlan is { } set && !(now >= set.Until) && (slice.GaveAccessAt is not { } gave || set.SetAt > gave))
             return new PlanInForce(catalogs.Plan(set.Plan, set.CatalogVersion), set.CatalogVersion, PlanSource.Operator, own, null, null);
 
         Plan? subscribed = null;
         Instant? graceUntil = null;
         if (own is not null)
         {
+            own = KeptSubscriptions.AsOf(own, now);
             subscribed = catalogs.Plan(own.Plan, own.CatalogVersion);
             var givesAccess = own.Status is SubscriptionStatus.Trialing or SubscriptionStatus.Active;
-            if (own.Status == SubscriptionStatus.PastDue)
+            if (own.Kept is { } kept)
+            {
+                graceUntil = kept.GraceUntil;
+            }
+            else if (own.Status == SubscriptionStatus.PastDue)
             {
                 var failedAt = FirstUnpaid(slice, own);
                 givesAccess = failedAt is null && IsPaidSince(slice, own);
                 // While no failed attempt is known, grace runs from the start of the unpaid period.
                 if (!givesAccess) graceUntil = (failedAt ?? own.PeriodStart) + Duration.FromDays(catalogs.Current.GraceDays);
             }
-            if (givesAccess || now < graceUntil)
+            if (givesAccess || (own.Status == SubscriptionStatus.PastDue && now < graceUntil))
                 return new PlanInForce(subscribed, own.CatalogVersion, PlanSource.Subscription, own, subscribed, graceUntil);
         }
         var current = catalogs.Current;
@@ -66,7 +74,7 @@ public static class Subscriptions
     private static bool IsPaidSince(SubscriptionSlice slice, Subscription own)
     {
         foreach (var payment in slice.Payments)
-            if (payment.Paid && payment.Subscription == own.Id && payment.PaidAt >= own.Order.EventCreatedAt) return true;
+            if (payment.Paid && payment.Subscription == own.Id && payment.PaidAt >= own.Order?.EventCreatedAt) return true;
         return false;
     }
 
@@ -82,11 +90,14 @@ public static class Subscriptions
 
     public static Decision Decide(State state, Catalogs catalogs, SetPlan c, Instant now)
     {
-        if (catalogs.Current.Plan(c.Plan) is not { } plan) return Rejections.PlanUnknown(c.Plan);
+        if (catalogs.Current.Plan(c.Plan) is not { } plan || !plan.IsFor(state.Organization)) return Rejections.PlanUnknown(c.Plan);
+        if (c.Until <= now) return Rejections.UntilInPast();
         if (plan.InviteOnly && !state.Account.Invitations.Contains(plan.Id)) return Rejections.InviteOnly(plan.Id);
-        return Change(state, catalogs, new SubscriptionChanged(new OperatorPlan(plan.Id, catalogs.Current.Version, now), null, null, null, null, c.Reason)
+        // Later than the start of the kept subscription that it takes the place of, also where a clock stands still.
+        var setAt = state.Subscriptions.Own is { Kept: not null } && state.Subscriptions.GaveAccessAt == now ? now + Tick : now;
+        return Change(state, catalogs, new SubscriptionChanged(new OperatorPlan(plan.Id, catalogs.Current.Version, setAt, c.Until), null, null, null, null, c.Reason)
         {
-            Version = state.Version + 1, EffectiveAt = now, RecordedAt = now,
+            Version = state.Version + 1, EffectiveAt = now, RecordedAt = now, Change = SubscriptionChange.PlanSet, By = c.By,
         });
     }
 
@@ -95,14 +106,14 @@ public static class Subscriptions
         var snapshot = c.Snapshot;
         // A plan that is no longer on sale may still be paid for: it is what it last was.
         var sold = catalogs.VersionOf(snapshot.Plan);
-        if (sold == 0) return Rejections.PlanUnknown(snapshot.Plan);
+        if (sold == 0 || !catalogs.Plan(snapshot.Plan, sold)!.IsFor(state.Organization)) return Rejections.PlanUnknown(snapshot.Plan);
         var slice = state.Subscriptions;
         var known = slice.Followed.FirstOrDefault(s => s.Id == snapshot.Id);
-        var isNewer = known is null || snapshot.Order.CompareTo(known.Order) > 0;
+        var isNewer = known is null || snapshot.Order!.CompareTo(known.Order) > 0;
         var givesAccess = snapshot.Status is SubscriptionStatus.Trialing or SubscriptionStatus.Active;
         // An older snapshot than the one that stands may still be the newest that gave access: then an operator's plan ends by it,
         // in whatever order the two arrive.
-        var gaveAccessAt = givesAccess && !(snapshot.Order.EventCreatedAt <= slice.GaveAccessAt) ? snapshot.Order.EventCreatedAt : (Instant?)null;
+        var gaveAccessAt = givesAccess && !(snapshot.Order!.EventCreatedAt <= slice.GaveAccessAt) ? snapshot.Order.EventCreatedAt : (Instant?)null;
         if (!isNewer && gaveAccessAt is null) return Decision.AlreadyDone;
 
         var stands = isNewer
@@ -110,36 +121,57 @@ public static class Subscriptions
             : known!;
         return Change(state, catalogs, new SubscriptionChanged(null, stands, gaveAccessAt, null, null, null)
         {
-            Version = state.Version + 1, EffectiveAt = snapshot.Order.EventCreatedAt, RecordedAt = now,
+            Version = state.Version + 1, EffectiveAt = snapshot.Order!.EventCreatedAt, RecordedAt = now, Change = SubscriptionChange.Followed, By = c.By,
         });
     }
 
-    public static Decision Decide(State state, RecordPayment c, Instant now) =>
-        new PaymentRecorded(c.Invoice, c.Subscription, c.Paid, c.Attempt, c.Amount, c.Currency)
+    public static Decision Decide(State state, Catalogs catalogs, RecordPayment c, Instant now)
+    {
+        foreach (var invoice in state.Billing.Invoices)
+            if (c.Invoice == invoice.Id || c.Invoice == invoice.Number) return KeptSubscriptions.Decide(state, catalogs, c, invoice, now);
+        return new PaymentRecorded(c.Invoice, c.Subscription, c.Paid, c.Attempt, c.Amount, c.Currency)
         {
             Version = state.Version + 1, EffectiveAt = c.HappenedAt, RecordedAt = now,
         };
+    }
 
-    /// <summary>Adds to a change what it does to running windows.</summary>
-    private static SubscriptionChanged Change(State state, Catalogs catalogs, SubscriptionChanged change)
+    /// <summary>Adds to a change what it does to running windows and to gauges.</summary>
+    internal static SubscriptionChanged Change(State state, Catalogs catalogs, SubscriptionChanged change)
     {
-        var now = change.RecordedAt;
-        var after = state.Evolve(change);
-        change = change with { Moved = MovedWindows(state, after, now) };
-        return catalogs.Current.AllowanceOnUpgrade == AllowanceOnUpgrade.Full ? change
-            : change with { Prorated = ProratedLimits(state, state.Evolve(change), catalogs, now) };
+        var at = At(change);
+        change = change with { Moved = MovedWindows(state, state.Evolve(change), at) };
+        if (catalogs.Current.AllowanceOnUpgrade == AllowanceOnUpgrade.Prorated)
+            change = change with { Prorated = ProratedLimits(state, state.Evolve(change), catalogs, at) };
+        return change with { BilledGauges = BilledGauges(state.Evolve(change), catalogs, at) };
+    }
+
+    /// <summary>When a change begins to count: by the clock that it is written at, but for what our own clock brought in the meantime.</summary>
+    private static Instant At(SubscriptionChanged e) => e.Followed is { Kept: null } ? e.RecordedAt : e.EffectiveAt;
+
+    /// <summary>Gauges that stand past what the plan includes now, where that is priced.</summary>
+    private static string[]? BilledGauges(State after, Catalogs catalogs, Instant at)
+    {
+        string[] past = [.. after.Usage.Where(u => u.Gauge is { Billed: false } gauge && catalogs.Feature(u.Feature) is { } feature && Usage.IsBilled(after, catalogs, feature, gauge.Value, at))
+            .Select(u => u.Feature)];
+        return past.Length == 0 ? null : past;
     }
 
     /// <summary>When the anchor moves, the running month and period end there, and the next ones start with what was used, and with a gauge's peak.</summary>
-    private static CountedWindow[]? MovedWindows(State before, State after, Instant now)
+    private static CountedWindow[]? MovedWindows(State before, State after, Instant at) => MovedWindows(before, after, at, [Window.Month, Window.Period]);
+
+    /// <summary>The running windows of these kinds as they are after a change. None begins before the ones that run, so that none overlaps with a closed one.</summary>
+    internal static CountedWindow[]? MovedWindows(State before, State after, Instant at, ReadOnlySpan<Window> kinds)
     {
         var moved = new List<CountedWindow>();
-        foreach (var kind in (ReadOnlySpan<Window>)[Window.Month, Window.Period])
+        foreach (var kind in kinds)
         {
-            var bounds = TimeWindows.At(kind, after.Subscriptions.Cycle, after.Account.Zone, after.Account.OpenedAt ?? now, now);
-            var differs = before.Usage.Any(u => u.Running(kind, now) is { } c && (c.Start != bounds.Start || c.End != bounds.End)
-                || kind == Window.Period && u.Gauge is { } g && now < g.PeakUntil && g.PeakUntil != bounds.End);
-            if (differs) moved.Add(new CountedWindow(kind, bounds.Start, bounds.End));
+            var bounds = TimeWindows.At(kind, after.Subscriptions.Cycle, after.Account.Zone, after.Account.OpenedAt ?? at, at);
+            var running = before.Usage.Select(u => u.Running(kind, at)).OfType<Counter>().ToList();
+            var start = running.Select(c => c.Start).Append(bounds.Start).Max();
+            var billedEnd = after.Subscriptions.Cycle.Billed(at).End;
+            if (running.Exists(c => c.Start != start || c.End != bounds.End)
+                || kind == Window.Period && before.Usage.Any(u => u.Gauge is { } g && at < g.PeakUntil && g.PeakUntil != billedEnd))
+                moved.Add(new CountedWindow(kind, start, bounds.End));
         }
         return moved.Count == 0 ? null : [.. moved];
     }
@@ -171,28 +203,43 @@ public static class Subscriptions
     public static State Evolve(State state, SubscriptionChanged e)
     {
         var slice = state.Subscriptions;
+        var at = At(e);
         slice = slice with
         {
-            OperatorPlan = e.OperatorPlan ?? slice.OperatorPlan,
+            OperatorPlan = e.Change == SubscriptionChange.PlanEnded ? null : e.OperatorPlan ?? slice.OperatorPlan,
             Followed = e.Followed is null ? slice.Followed
                 : [.. slice.Followed.Where(s => s.Id != e.Followed.Id).Append(e.Followed).OrderBy(s => s.Id, StringComparer.Ordinal)],
             GaveAccessAt = e.GaveAccessAt > slice.GaveAccessAt || slice.GaveAccessAt is null ? e.GaveAccessAt ?? slice.GaveAccessAt : slice.GaveAccessAt,
             Prorated = e.Prorated is null ? slice.Prorated
-                : [.. slice.Prorated.Where(p => p.End > e.RecordedAt && !Array.Exists(e.Prorated, n => n.Feature == p.Feature && n.Full == p.Full)), .. e.Prorated],
+                : [.. slice.Prorated.Where(p => p.End > at && !Array.Exists(e.Prorated, n => n.Feature == p.Feature && n.Full == p.Full)), .. e.Prorated],
         };
         var own = Own(slice.Followed);
-        state = state with { Subscriptions = slice with { Own = own, Cycle = CycleOf(own, state.Account.Zone) } };
-        if (e.Moved is null) return state;
-
-        var period = Array.Find(e.Moved, m => m.Window == Window.Period);
-        var usage = state.Usage.Select(use => use with
-        {
-            Counters = [.. use.Counters.Select(c => Array.Find(e.Moved, m => m.Window == c.Window) is { } to ? c with { Start = to.Start, End = to.End } : c)],
-            Gauge = period is not null && e.RecordedAt < use.Gauge?.PeakUntil ? use.Gauge with { PeakUntil = period.End } : use.Gauge,
-        });
-        state = state with { Usage = [.. usage] };
-        return state with { DueAt = Decider.NextDue(state) };
+        // Of what stands, so that the order in which snapshots came does not show.
+        var trialUsed = slice.Followed.Any(s => s.TrialEnd is not null);
+        state = state with { Subscriptions = slice with { Own = own, Cycle = CycleOf(own, state.Account.Zone), TrialUsed = trialUsed } };
+        if (e.Moved is not null) state = Move(state, e.Moved, at);
+        if (e.BilledGauges is { } billed) state = state with { Usage = [.. state.Usage.Select(use => billed.Contains(use.Feature) ? Bill(use, state.Subscriptions.Cycle, at) : use)] };
+        // What is to be billed is billed by the cycle that runs from now on.
+        return Invoices.Due(state, at);
     }
+
+    /// <summary>The running windows have other bounds, and what was used in them is carried over.</summary>
+    internal static State Move(State state, CountedWindow[] moved, Instant at)
+    {
+        var billedEnd = state.Subscriptions.Cycle.Billed(at).End;
+        var period = Array.Exists(moved, m => m.Window == Window.Period);
+        return state with
+        {
+            Usage = [.. PastWindows.Carry(state.Usage, moved).Select(use => use with
+            {
+                Gauge = period && at < use.Gauge?.PeakUntil ? use.Gauge with { PeakUntil = billedEnd } : use.Gauge,
+            })],
+        };
+    }
+
+    /// <summary>From now on the gauge is billed for its peak; of a period that is over it has none.</summary>
+    private static FeatureUse Bill(FeatureUse use, BillingCycle cycle, Instant at) => use.Gauge is not { } gauge ? use
+        : use with { Gauge = gauge with { Billed = true, Peak = gauge.PeakAt(at), PeakUntil = cycle.Billed(at).End } };
 
     /// <summary>Merges what is heard of one invoice so that any order gives the same: paid beats failed, the first failure counts.</summary>
     public static State Evolve(State state, PaymentRecorded e)
@@ -216,11 +263,10 @@ public static class Subscriptions
     private static Subscription? Own(ImmutableArray<Subscription> followed) =>
         followed.OrderBy(s => !s.Ended).ThenBy(s => s.CreatedAt).ThenBy(s => s.Id, StringComparer.Ordinal).LastOrDefault();
 
-    private static BillingCycle CycleOf(Subscription? own, DateTimeZone zone)
+    internal static BillingCycle CycleOf(Subscription? own, DateTimeZone zone)
     {
         // Until the first payment there is no paid period.
         if (own is null || own.Ended || own.Status == SubscriptionStatus.Incomplete) return BillingCycle.Calendar(zone);
-        var months = own.Interval switch { BillingInterval.Year => 12, BillingInterval.Quarter => 3, _ => 1 };
-        return BillingCycle.Paid(own.PeriodStart, own.PeriodEnd, months, own.BillingAnchor);
+        return BillingCycle.Paid(own.PeriodStart, own.PeriodEnd, Proration.Months(own.Interval), own.BillingAnchor);
     }
 }

@@ -45,6 +45,10 @@ public static class Tokens
         }
     }
 
+    /// <summary>As <see cref="Burn"/>, for what a quantity is covered by; null when no token is burned.</summary>
+    internal static GrantUse[]? BurnFor(State state, Coverage covered, Instant now) =>
+        covered.TokensBurned == 0 ? null : [.. Burn(state, covered.TokensBurned, now).Select(b => new GrantUse(b.Grant.Id, b.Tokens))];
+
     /// <summary>The version of the event that made this grant.</summary>
     public static long VersionOf(TokenGrant grant) => long.Parse(grant.Id.AsSpan(3));
 
@@ -62,10 +66,14 @@ public static class Tokens
     public static Decision Decide(State state, Catalogs catalogs, PurchaseTokens c, Instant now)
     {
         if (catalogs.TokenPackage(c.Package) is not { } package) return Rejections.TokenPackageUnknown(c.Package);
-        return new TokensPurchased(package.Id, package.Tokens, DefaultPriority, c.Payment, c.Amount, c.Currency)
+        // One payment buys once, whoever tells of it under whatever id.
+        if (state.Grants.Any(g => g.Payment == c.Payment))
+            return state.Alerts.TopUp?.Pending?.Id == c.TopUp && TopUps.Paid(state, c.TopUp, c.HappenedAt, now) is { } answered ? answered : Decision.AlreadyDone;
+        var purchased = new TokensPurchased(package.Id, package.Tokens, DefaultPriority, c.Payment, c.Amount, c.Currency)
         {
             Version = state.Version + 1, EffectiveAt = c.HappenedAt, RecordedAt = now,
         };
+        return TopUps.Paid(state, c.TopUp, c.HappenedAt, now) is { } paid ? new Decision([purchased, paid with { Version = state.Version + 2 }], null) : purchased;
     }
 
     public static Decision Decide(State state, DatePurchase c, Instant now)
@@ -99,7 +107,7 @@ public static class Tokens
 
     // ---- evolving
 
-    public static State Evolve(State state, TokensPurchased e) => Add(state, new TokenGrant(
+    public static State Evolve(State state, TokensPurchased e) => Add(Alerts.TokensCame(state), new TokenGrant(
         Ids.Grant(e.Version), GrantKind.Purchased, e.Priority, e.EffectiveAt, null, e.Tokens, 0, 0, 0, 0, e.Tokens, 0, e.Package, e.Payment, e.Amount, e.Currency));
 
     /// <summary>The grant moves to its place in the order of burning; what was burned stays as it was.</summary>
@@ -107,7 +115,7 @@ public static class Tokens
         ? Add(state with { Grants = state.Grants.Remove(grant) }, grant with { GrantedAt = e.EffectiveAt })
         : state;
 
-    public static State Evolve(State state, TokensGranted e) => Add(state, new TokenGrant(
+    public static State Evolve(State state, TokensGranted e) => Add(Alerts.TokensCame(state), new TokenGrant(
         Ids.Grant(e.Version), e.Kind, e.Priority, e.EffectiveAt, e.ExpiresAt, e.Tokens, 0, 0, 0, 0, e.Tokens, 0, null, null, 0, null));
 
     public static State Evolve(State state, TokensRevoked e)
@@ -133,12 +141,41 @@ public static class Tokens
         return ImmutableArray.Create(changed);
     }
 
+    internal static ImmutableArray<TokenGrant> Return(ImmutableArray<TokenGrant> grants, TokenReturn[]? returned)
+    {
+        foreach (var part in returned ?? [])
+            for (var i = 0; i < grants.Length; i++)
+                if (grants[i].Id == part.Grant)
+                    grants = grants.SetItem(i, grants[i] with
+                    {
+                        Consumed = grants[i].Consumed - part.Remaining - part.Expired - part.Revoked,
+                        Remaining = grants[i].Remaining + part.Remaining,
+                        Expired = grants[i].Expired + part.Expired,
+                        Revoked = grants[i].Revoked + part.Revoked,
+                        Debt = grants[i].Debt - part.Revoked,
+                    });
+        return grants;
+    }
+
+    /// <summary>Sets tokens aside for a hold, or gives them back.</summary>
+    /// <param name="sign">1 holds, −1 gives back.</param>
+    internal static ImmutableArray<TokenGrant> Hold(ImmutableArray<TokenGrant> grants, GrantUse[]? held, int sign)
+    {
+        if (held is null) return grants;
+        var changed = grants.ToArray();
+        foreach (var part in held)
+            for (var i = 0; i < changed.Length; i++)
+                if (changed[i].Id == part.Grant)
+                    changed[i] = changed[i] with { Held = changed[i].Held + sign * part.Tokens, Remaining = changed[i].Remaining - sign * part.Tokens };
+        return ImmutableArray.Create(changed);
+    }
+
     private static State Add(State state, TokenGrant grant)
     {
         var at = 0;
         while (at < state.Grants.Length && BurnOrder(state.Grants[at], grant) <= 0) at++;
         state = state with { Grants = state.Grants.Insert(at, grant) };
-        return grant.ExpiresAt is null ? state : state with { DueAt = Decider.NextDue(state) };
+        return grant.ExpiresAt is null && state.Alerts.TopUp is null ? state : state with { DueAt = Decider.NextDue(state) };
     }
 
     private static State Change(State state, string id, Func<TokenGrant, TokenGrant> change) =>

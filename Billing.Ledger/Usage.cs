@@ -27,7 +27,6 @@ public static class Usage
             if (timestamp > now + MaxAhead) return Rejections.TimestampInFuture(now);
             at = Instant.Min(timestamp, now);
             if (at < state.Account.OpenedAt) return Rejections.BeforeOpening(state.Account.OpenedAt.Value);
-            if (ClosedBefore(state, catalogs, feature, now) is var start && at < start) return Rejections.WindowClosed(start);
         }
         return Record(state, catalogs, feature, units, now, at, c.Timestamp ?? now, c.Enforce, c.Metadata);
     }
@@ -48,31 +47,83 @@ public static class Usage
         State state, Catalogs catalogs, Feature feature, long units, Instant now, Instant at, Instant timestamp, bool enforce,
         IReadOnlyDictionary<string, string>? metadata)
     {
-        var entitlement = Entitlements.Evaluate(state, catalogs, feature, units, now, at, enforce);
-        if (entitlement.Denial is { } denial) return Rejections.Denied(denial);
+        if (Ask(state, catalogs, feature, units, now, at, enforce, out var entitlement, out var windows) is { } rejection) return rejection;
 
         var covered = entitlement.Covered;
         var isGauge = feature.Meter!.Aggregation == Aggregation.Gauge;
-        GrantUse[]? burned = covered.TokensBurned == 0 ? null
-            : [.. Tokens.Burn(state, covered.TokensBurned, now).Select(b => new GrantUse(b.Grant.Id, b.Tokens))];
-        return new UsageRecorded(
+        long? value = isGauge ? (state.Use(feature.Id)?.Gauge?.Value ?? 0) + units : null;
+        var period = isGauge ? null : Corrections.ClosedPeriod(windows, now);
+        var isBilled = value is { } stands ? IsBilled(state, catalogs, feature, stands, now) : covered.Price.IsPriced && period is null;
+        var recorded = new UsageRecorded(
             feature.Id, units, covered.Allowance, covered.ByTokens, covered.Overage,
             // A gauge is billed by its peak when the period ends, not by each change.
-            covered.Overage > 0 && !isGauge ? covered.UnitPrice : null, covered.OverLimit,
-            isGauge ? (state.Use(feature.Id)?.Gauge?.Value ?? 0) + units : null,
-            burned, CountedAt(state, catalogs, feature, now, at, isGauge), entitlement.Plan, entitlement.CatalogVersion, metadata)
+            isGauge ? null : covered.Price.UnitPrice, covered.OverLimit, value, Tokens.BurnFor(state, covered, now),
+            windows, entitlement.Plan, entitlement.CatalogVersion, metadata)
         {
             Version = state.Version + 1, EffectiveAt = timestamp, RecordedAt = now,
+            Tiers = isGauge ? null : covered.Price.Tiers, BilledAt = isBilled ? BilledAt(state, now) : null,
         };
+        // Use of the running billing period is billed with it, whenever in it the use was heard of; that of a closed one by a line of its own.
+        if (period is null || !covered.Price.IsPriced) return recorded;
+        var line = Corrections.Adjust(state, state.Evolve(recorded), catalogs, feature, period, null, recorded, "reported late", null);
+        return line is null ? recorded : new Decision([recorded, line], null);
     }
 
+    /// <summary>What would cover this use, and the windows in which it counts; or why it is refused.</summary>
+    internal static Rejection? Ask(
+        State state, Catalogs catalogs, Feature feature, long units, Instant now, Instant at, bool enforce, out Entitlement entitlement, out CountedWindow[] windows)
+    {
+        var isGauge = feature.Meter!.Aggregation == Aggregation.Gauge;
+        (entitlement, windows) = (null!, []);
+        var isLate = IsLate(state, catalogs, feature, now, at);
+        if (isLate)
+        {
+            if (isGauge) return Rejections.GaugeWindowClosed(ClosedBefore(state, catalogs, feature, now));
+            if (PastWindows.Horizon(state, state.Use(feature.Id), now) is var horizon && at < horizon) return Rejections.WindowClosed(horizon);
+            windows = PastWindows.Windows(state, catalogs, feature, now, at);
+            if (PastWindows.IsFull(state, feature.Id, windows, units)) return Rejections.CounterFull(feature.Meter.Decimals);
+        }
+        entitlement = Evaluate(state, catalogs, feature, units, now, at, enforce);
+        if (entitlement.Denial is { } denial) return Rejections.Denied(denial);
+        if (!isLate) windows = CountedAt(state, catalogs, feature, now, at, isGauge);
+        return null;
+    }
+
+    /// <summary>The quota check for use at one time: use in a closed window has that window's terms.</summary>
+    internal static Entitlement Evaluate(
+        State state, Catalogs catalogs, Feature feature, long units, Instant now, Instant at, bool enforce, Explanation? why = null) =>
+        IsLate(state, catalogs, feature, now, at)
+            ? PastWindows.Evaluate(state, catalogs, feature, units, now, at, enforce, why)
+            : Entitlements.Evaluate(state, catalogs, feature, units, now, at, enforce, why);
+
+    private static bool IsLate(State state, Catalogs catalogs, Feature feature, Instant now, Instant at) =>
+        at < now && feature.Meter is not null && at < ClosedBefore(state, catalogs, feature, now);
+
+    /// <summary>When the overage so far is billed: at the end of the billing period, or of the month of it where it is longer.</summary>
+    internal static Instant BilledAt(State state, Instant now) =>
+        // What is to be billed already is billed then: the calendar is asked for the first of it alone.
+        state.Billing.BilledAt is { } at && at > now ? at : state.Subscriptions.Cycle.Billed(now).End;
+
+    /// <summary>What so many more units of overage cost, behind the running billing period's.</summary>
+    internal static OveragePrice PriceOf(State state, PlanFeature given, long units, Instant now) =>
+        Pricing.Of(given, given.Tiers.IsEmpty ? 0 : state.Use(given.Feature.Id)?.Running(Window.Period, now)?.Overage ?? 0, units);
+
+    /// <summary>Whether a gauge that stands so high is billed for it.</summary>
+    internal static bool IsBilled(State state, Catalogs catalogs, Feature feature, long value, Instant now) =>
+        Overrides.Given(state, Subscriptions.InForce(state, catalogs, now).Plan, feature, now) is { PricesOverage: true, Allowance: { } allowance } && value > allowance;
+
     /// <summary>The running windows that contain this use. Use belongs to the feature: it counts in each kind of window that any plan limits it by.</summary>
-    private static CountedWindow[] CountedAt(State state, Catalogs catalogs, Feature feature, Instant now, Instant at, bool isGauge)
+    internal static CountedWindow[] CountedAt(State state, Catalogs catalogs, Feature feature, Instant now, Instant at, bool isGauge)
     {
         var ask = new Ask(state, catalogs, feature, 0, now, at, true, null);
-        if (isGauge) return [Running(Window.Period)];
+        if (isGauge)
+        {
+            // Its peak is billed by the month where the billing period is longer.
+            var billed = state.Subscriptions.Cycle.Billed(now);
+            return [new CountedWindow(Window.Period, billed.Start, billed.End)];
+        }
 
-        var given = Subscriptions.InForce(state, catalogs, now).Plan?.Features.GetValueOrDefault(feature.Id);
+        var given = Overrides.Given(state, Subscriptions.InForce(state, catalogs, now).Plan, feature, now);
         var windows = new List<CountedWindow>(4);
         for (var kind = Window.Hour; kind <= Window.Lifetime; kind++)
         {
@@ -105,16 +156,17 @@ public static class Usage
         return Instant.Max(start, use?.Running(window, now)?.Start ?? ask.Bounds(window).Start);
     }
 
-    /// <summary>Whether a window could not count so much more.</summary>
-    private static bool IsFull(State state, string feature, long units)
+    /// <summary>Whether a window could not count so much more, with all that is held.</summary>
+    internal static bool IsFull(State state, string feature, long units)
     {
+        if (!state.Holds.IsEmpty) units += Holds.Of(state, feature).Quantity;
         if (state.Use(feature) is not { } use) return false;
         foreach (var counter in use.Counters)
             if (counter.Used + units > Quantity.MaxCounted) return true;
         return false;
     }
 
-    private static Rejection? BelowZero(State state, Feature feature, long change)
+    internal static Rejection? BelowZero(State state, Feature feature, long change)
     {
         var value = state.Use(feature.Id)?.Gauge?.Value ?? 0;
         if (value + change < 0) return Rejections.GaugeBelowZero(Quantity.ToDecimal(value, feature.Meter!.Decimals));
@@ -122,11 +174,23 @@ public static class Usage
     }
 
     /// <summary>The event that closes the windows that ended at this instant, or null when none did.</summary>
-    internal static QuotaReset? ResetAt(State state, Instant at, Instant now)
+    internal static QuotaReset? ResetAt(State state, Catalogs catalogs, Instant at, Instant now)
     {
-        WindowReset[] resets = [.. state.Usage.SelectMany(use => use.Counters.Where(c => c.End == at)
-            .Select(c => new WindowReset(use.Feature, c.Window, c.Start, c.Used, c.Allowance, c.ByTokens, c.Overage)))];
-        return resets.Length == 0 ? null : new QuotaReset(resets) { Version = state.Version + 1, EffectiveAt = at, RecordedAt = now };
+        PlanInForce? force = null;
+        var resets = new List<WindowReset>();
+        foreach (var use in state.Usage)
+            foreach (var counter in use.Counters)
+                if (counter.End == at) resets.Add(Reset(use.Feature, counter, force ??= Subscriptions.InForce(state, catalogs, at - Duration.Epsilon), at - Duration.Epsilon));
+        return resets.Count == 0 ? null : new QuotaReset([.. resets], force?.Plan?.Id, force?.CatalogVersion ?? 0) { Version = state.Version + 1, EffectiveAt = at, RecordedAt = now };
+
+        WindowReset Reset(string id, Counter c, PlanInForce force, Instant before)
+        {
+            var given = catalogs.Feature(id) is { } feature ? Overrides.Given(state, force.Plan, feature, before) : null;
+            var reset = new WindowReset(id, c.Window, c.Start, c.Used, c.Allowance, c.ByTokens, c.Overage) { Covers = c.Window == Window.Period || c.Window == given?.Window };
+            if (c.Window != given?.Window) return reset;
+            var limit = Entitlements.Limit(state, given, before);
+            return force.Plan!.Features.TryGetValue(id, out var ofPlan) && limit == ofPlan.Allowance ? reset : reset with { Limit = limit ?? WindowReset.Unlimited };
+        }
     }
 
     // ---- evolving
@@ -137,12 +201,18 @@ public static class Usage
         var before = index < 0 ? new FeatureUse(e.Feature, [], null) : state.Usage[index];
         var after = e.Gauge is { } value
             ? before with { Gauge = Move(before.Gauge, value, e) }
-            : before with { Counters = Count(before.Counters, e) };
+            : before with { Counters = Count(before.Counters, e), Past = IsLate(e) ? PastWindows.Count(before.Past, e) : before.Past };
 
         var due = state.DueAt;
         if (e.Gauge is null && e.Windows is { } windows)
             foreach (var window in windows)
-                if (window.End != Bounds.Never && (due is null || window.End < due)) due = window.End;
+                if (window.End != Bounds.Never && window.End > e.RecordedAt && (due is null || window.End < due)) due = window.End;
+        var billing = state.Billing;
+        if (e.BilledAt is { } billed)
+        {
+            if (!(billing.BilledAt <= billed)) billing = billing with { BilledAt = billed };
+            if (due is null || billed < due) due = billed;
+        }
 
         var next = state with
         {
@@ -150,6 +220,7 @@ public static class Usage
             RecordedAt = e.RecordedAt,
             Usage = index < 0 ? state.Usage.Add(after) : state.Usage.SetItem(index, after),
             Grants = e.Grants is null ? state.Grants : Tokens.Consume(state.Grants, e.Grants),
+            Billing = billing,
             DueAt = due,
         };
         // A grant that was burned to nothing has no expiry to wait for.
@@ -161,6 +232,7 @@ public static class Usage
         var usage = state.Usage.Select(use => use with
         {
             Counters = use.Counters.RemoveAll(c => Array.Exists(e.Resets, r => r.Feature == use.Feature && r.Window == c.Window && r.Start == c.Start)),
+            Past = PastWindows.Close(use, e),
         });
         state = state with { Usage = [.. usage] };
         return state with { DueAt = Decider.NextDue(state) };
@@ -172,34 +244,58 @@ public static class Usage
         // One new array, whatever number of windows the use counts in.
         var added = 0;
         foreach (var window in windows)
-            if (IndexOf(counters, window.Window) < 0) added++;
+            if (window.End > e.RecordedAt && IndexOf(counters, window.Window) < 0) added++;
         var result = new Counter[counters.Length + added];
         counters.CopyTo(result);
         var end = counters.Length;
         foreach (var window in windows)
         {
+            if (window.End <= e.RecordedAt) continue;
             var i = IndexOf(counters, window.Window);
             if (i < 0) i = end++;
             var c = result[i] is { } running && running.Start == window.Start
                 ? running
-                : new Counter(window.Window, window.Start, window.End, 0, 0, 0, 0, 0, [], e.Version, e.Version);
+                : new Counter(window.Window, window.Start, window.End, 0, 0, 0, 0, [], e.Version, e.Version);
             result[i] = c with
             {
                 Used = c.Used + e.Quantity,
                 Allowance = c.Allowance + e.Allowance,
                 ByTokens = c.ByTokens + e.ByTokens,
                 Overage = c.Overage + e.Overage,
-                Priced = e.UnitPrice is { } price && e.Overage > 0 ? AddPriced(c.Priced, price, e.Overage) : c.Priced,
+                Priced = c.Window == Window.Period ? AddPriced(c.Priced, e) : c.Priced,
                 LastVersion = e.Version,
             };
         }
         return System.Runtime.InteropServices.ImmutableCollectionsMarshal.AsImmutableArray(result);
     }
 
+    private static bool IsLate(UsageRecorded e)
+    {
+        foreach (var window in e.Windows ?? [])
+            if (window.End <= e.RecordedAt) return true;
+        return false;
+    }
+
+    internal static ImmutableArray<PricedUse> TakePriced(ImmutableArray<PricedUse> priced, PricedUse[]? taken)
+    {
+        foreach (var part in taken ?? [])
+            for (var i = 0; i < priced.Length; i++)
+                if (priced[i].UnitPrice == part.UnitPrice) priced = priced.SetItem(i, priced[i] with { Units = priced[i].Units - part.Units });
+        // What was billed of it already is owed back: the entry stays until it is.
+        return priced.RemoveAll(p => p is { Units: 0, Billed: 0 });
+    }
+
+    internal static ImmutableArray<PricedUse> AddPriced(ImmutableArray<PricedUse> priced, UsageRecorded e)
+    {
+        if (e.UnitPrice is { } price && e.Overage > 0) return AddPriced(priced, price, e.Overage);
+        foreach (var tier in e.Tiers ?? []) priced = AddPriced(priced, tier.UnitPrice, tier.Units);
+        return priced;
+    }
+
     private static ImmutableArray<PricedUse> AddPriced(ImmutableArray<PricedUse> priced, decimal price, long units)
     {
         for (var i = 0; i < priced.Length; i++)
-            if (priced[i].UnitPrice == price) return priced.SetItem(i, new PricedUse(price, priced[i].Units + units));
+            if (priced[i].UnitPrice == price) return priced.SetItem(i, priced[i] with { Units = priced[i].Units + units });
         return priced.Add(new PricedUse(price, units));
     }
 
@@ -208,7 +304,7 @@ public static class Usage
         var until = e.Windows is [var period, ..] ? period.End : Bounds.Never;
         // A new period begins with what the gauge stood at.
         var peak = before is null ? 0 : before.PeakUntil == until ? before.Peak : before.Value;
-        return new Gauge(value, Math.Max(peak, value), until, e.Version);
+        return new Gauge(value, Math.Max(peak, value), until, e.Version, e.BilledAt is not null || before is { Billed: true });
     }
 
     private static int IndexOf(ImmutableArray<FeatureUse> usage, string feature)

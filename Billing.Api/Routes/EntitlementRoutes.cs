@@ -30,6 +30,8 @@ public static class EntitlementRoutes
                 return Results.Ok(explanation with { Entitlement = services.DenialIds.Sign(organization, explanation.Entitlement) });
             })
             .WithTags("Entitlements").WithSummary("The same answer with the rules, numbers and events behind it").Produces<ExplanationView>().TakesQuery("quantity");
+
+        v1.MapOverrides(services);
     }
 
     private static ValueTask<IResult> Check(string organization, string feature, HttpContext http, Services services)

@@ -38,9 +38,33 @@ internal static class StreamPages
         }
     }
 
-    public static async IAsyncEnumerable<LedgerEvent> All(IJournal journal, string organization, string[] types)
+    /// <summary>What <paramref name="view"/> makes of the events of these types, newest first.</summary>
+    /// <param name="head">The version of the stream's last event.</param>
+    public static async Task<Page<T>> ReadBack<T>(IJournal journal, string organization, HttpContext http, string[] types, long head, Func<LedgerEvent, T> view)
     {
-        for (var last = 0L; ;)
+        var limit = http.LimitParameter();
+        var items = new List<T>();
+        // The cursor is the version before which the next page begins.
+        var before = http.CursorParameter() is > 0 and var cursor ? Math.Min(cursor, head + 1) : head + 1;
+        for (var scanned = 0; before > 1 && scanned < MaxScanned; scanned += ReadSize)
+        {
+            var from = Math.Max(1, before - ReadSize);
+            var page = await journal.ReadStream(organization, from, (int)(before - from));
+            foreach (var stored in page.Reverse())
+            {
+                if (Array.IndexOf(types, stored.Type) < 0) continue;
+                if (items.Count == limit) return new Page<T>(items, Cursor.Of(before.ToString()));
+                items.Add(view(EventCodec.Default.Decode(stored)));
+                before = stored.Version;
+            }
+            before = from;
+        }
+        return new Page<T>(items, before > 1 ? Cursor.Of(before.ToString()) : null);
+    }
+
+    public static async IAsyncEnumerable<LedgerEvent> All(IJournal journal, string organization, string[] types, long after = 0)
+    {
+        for (var last = after; ;)
         {
             var page = await journal.ReadStream(organization, last + 1, ReadSize);
             foreach (var stored in page)

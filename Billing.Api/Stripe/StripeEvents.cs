@@ -116,7 +116,8 @@ public sealed class StripeEvents(Inbox inbox, CustomerDirectory customers, ILedg
             if (await customers.Link(link.Customer, organization)) linked.Add(link.Customer);
         var refused = results.Select(r => r.Rejection).FirstOrDefault(r => r is not null);
         await inbox.Mark(e.Id,
-            refused is null ? InboxState.Applied : refused.Kind == RejectionKind.OrganizationClosed ? InboxState.Ignored : InboxState.Failed,
+            // A failure of a top-up that was answered since changes nothing.
+            refused is null ? InboxState.Applied : refused.Kind is RejectionKind.OrganizationClosed or RejectionKind.TopUpUnknown ? InboxState.Ignored : InboxState.Failed,
             organization, refused?.Message ?? Summary(results));
 
         foreach (var id in linked)

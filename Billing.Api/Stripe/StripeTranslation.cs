@@ -45,6 +45,7 @@ public static class StripeTranslation
             ["invoice.paid"] = (e, _, now) => Invoice(e, now, paid: true),
             ["invoice.payment_failed"] = (e, _, now) => Invoice(e, now, paid: false),
             ["payment_intent.succeeded"] = (e, _, now) => PaymentIntent(e, now),
+            ["payment_intent.payment_failed"] = (e, _, now) => FailedIntent(e, now),
         };
 
     /// <summary>In subscription mode a session only links: the plan comes with customer.subscription.*.</summary>
@@ -58,7 +59,7 @@ public static class StripeTranslation
         {
             // Nothing was due: then there is no payment to know it by.
             var payment = session.Reference("payment_intent") is { } intent ? $"payment:{intent}" : $"session:{session.Text("id")}";
-            commands.AddRange(Purchase(package, payment, session.Number("amount_total") ?? 0, session.Text("currency"), e, now));
+            commands.AddRange(Purchase(package, payment, session.Number("amount_total") ?? 0, session.Text("currency"), session.Metadata("top_up"), e, now));
         }
         return new Translation(organization, commands);
     }
@@ -70,7 +71,22 @@ public static class StripeTranslation
         var organization = intent.Metadata("organization_id");
         var commands = Link(organization, e, now);
         if (intent.Metadata("token_package") is { } package && intent.Text("status") == "succeeded")
-            commands.AddRange(Purchase(package, $"payment:{intent.Text("id")}", intent.Number("amount_received") ?? intent.Number("amount") ?? 0, intent.Text("currency"), e, now));
+            commands.AddRange(Purchase(package, $"payment:{intent.Text("id")}", intent.Number("amount_received") ?? intent.Number("amount") ?? 0, intent.Text("currency"), intent.Metadata("top_up"), e, now));
+        return new Translation(organization, commands);
+    }
+
+    /// <summary>Only of an automatic top-up: whoever sees the other failures is there and tries again.</summary>
+    private static Translation FailedIntent(StripeEvent e, Instant now)
+    {
+        var intent = e.Object;
+        var organization = intent.Metadata("organization_id");
+        var commands = Link(organization, e, now);
+        if (intent.Metadata("top_up") is { } topUp)
+        {
+            var error = intent.Get("last_payment_error");
+            var commandId = $"stripe:top-up:{topUp}:failed";
+            commands.Add(new FailTopUp(topUp, error?.Text("decline_code") ?? error?.Text("code") ?? "payment_failed") { Id = commandId, ContentHash = HashOf(commandId), At = now, By = "stripe" });
+        }
         return new Translation(organization, commands);
     }
 
@@ -95,7 +111,7 @@ public static class StripeTranslation
             new SnapshotOrder(e.Created, rank, e.Id));
         var commandId = $"stripe:subscription:{id}:{e.Id}";
         var commands = Link(organization, e, now);
-        commands.Add(new FollowSubscription(snapshot) { Id = commandId, ContentHash = HashOf(commandId), At = now });
+        commands.Add(new FollowSubscription(snapshot) { Id = commandId, ContentHash = HashOf(commandId), At = now, By = "stripe" });
         return new Translation(organization, commands);
     }
 
@@ -113,7 +129,7 @@ public static class StripeTranslation
         var at = (paid ? invoice.Get("status_transitions")?.Time("paid_at") : null) ?? e.Created;
         commands.Add(new RecordPayment(id, details?.Reference("subscription"), paid, paid ? 0 : attempt, amount, invoice.Text("currency") ?? "usd", at)
         {
-            Id = commandId, ContentHash = HashOf(commandId), At = now,
+            Id = commandId, ContentHash = HashOf(commandId), At = now, By = "stripe",
         });
         return new Translation(organization, commands);
     }
@@ -127,13 +143,13 @@ public static class StripeTranslation
     }
 
     /// <summary>Known by the payment, so that every event about one payment is one purchase.</summary>
-    private static Command[] Purchase(string package, string payment, long amount, string? currency, StripeEvent e, Instant now)
+    private static Command[] Purchase(string package, string payment, long amount, string? currency, string? topUp, StripeEvent e, Instant now)
     {
         var id = payment[(payment.IndexOf(':') + 1)..];
         var dated = $"stripe:{payment}:at:{e.Created.ToUnixTimeSeconds()}";
         return
         [
-            new PurchaseTokens(package, id, amount, currency ?? "usd", e.Created) { Id = $"stripe:{payment}", ContentHash = HashOf($"tokens:{payment}:{package}"), At = now },
+            new PurchaseTokens(package, id, amount, currency ?? "usd", e.Created, topUp) { Id = $"stripe:{payment}", ContentHash = HashOf($"tokens:{payment}:{package}"), At = now },
             // Each of those events has a time of its own. The oldest is the purchase's, in whatever order they come.
             new DatePurchase(id, e.Created) { Id = dated, ContentHash = HashOf(dated), At = now },
         ];

@@ -29,8 +29,8 @@ public static class ChainVerifier
         if (report.Problem is not null) return report;
 
         // Beside the events the journal keeps when the organization is next due; a wrong time would be slept through.
-        if (stream.Head().DueAt is var due && due != state.DueAt)
-            return Bad(report.Events, $"Something is due at {Text(due)} by the head's row; by the events it is {Text(state.DueAt)}.");
+        if (stream.Head().DueAt is var due && due != state.WakeAt)
+            return Bad(report.Events, $"Something is due at {Text(due)} by the head's row; by the events it is {Text(state.WakeAt)}.");
         try
         {
             // What was appended meanwhile is in the head by now; what is not in it was slipped in.

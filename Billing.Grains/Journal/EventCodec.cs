@@ -9,13 +9,18 @@ using Billing.Ledger;
 namespace Billing.Grains.Journal;
 
 /// <summary>How one event is stored. Names and schema versions are for ever: renaming a class changes nothing in the journal.</summary>
-/// <param name="Upcasters">How a body of schema n becomes one of n + 1, for every n below the current one.</param>
-public sealed record EventType(string Name, int Schema, Type Type, JsonTypeInfo Json, IReadOnlyDictionary<int, Func<JsonObject, JsonObject>>? Upcasters = null);
+/// <param name="Upcasters">How a body of schema n becomes one of n + 1, for every n below <paramref name="ReadFrom"/>.</param>
+/// <param name="ReadFrom">The oldest schema whose bodies are read as they are: what came later may be absent. 0 is only the current one.</param>
+public sealed record EventType(
+    string Name, int Schema, Type Type, JsonTypeInfo Json, IReadOnlyDictionary<int, Func<JsonObject, JsonObject>>? Upcasters = null, int ReadFrom = 0)
+{
+    internal bool Reads(int schema) => schema == Schema || (ReadFrom > 0 && schema >= ReadFrom && schema < Schema);
+}
 
 /// <summary>Between ledger events and their stored form.</summary>
 public sealed class EventCodec
 {
-    private static readonly EventJson Json = new(new JsonSerializerOptions(EventJson.Default.Options) { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping });
+    internal static readonly EventJson Json = new(new JsonSerializerOptions(EventJson.Default.Options) { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping });
 
     /// <summary>THE TABLE: every event's stored name and schema version. A golden file for each stays in Billing.Tests/Journal/golden.</summary>
     public static readonly IReadOnlyList<EventType> Table =
@@ -24,15 +29,33 @@ public sealed class EventCodec
         new("organization-closed", 1, typeof(OrganizationClosed), Json.OrganizationClosed),
         new("customer-linked", 1, typeof(CustomerLinked), Json.CustomerLinked),
         new("invitation-given", 1, typeof(InvitationGiven), Json.InvitationGiven),
-        new("subscription-changed", 1, typeof(SubscriptionChanged), Json.SubscriptionChanged),
+        new("subscription-changed", 2, typeof(SubscriptionChanged), Json.SubscriptionChanged, ReadFrom: 1),
         new("payment-recorded", 1, typeof(PaymentRecorded), Json.PaymentRecorded),
-        new("usage-recorded", 1, typeof(UsageRecorded), Json.UsageRecorded),
-        new("quota-reset", 1, typeof(QuotaReset), Json.QuotaReset),
+        new("usage-recorded", 2, typeof(UsageRecorded), Json.UsageRecorded, ReadFrom: 1),
+        new("quota-reset", 2, typeof(QuotaReset), Json.QuotaReset, ReadFrom: 1),
         new("tokens-purchased", 1, typeof(TokensPurchased), Json.TokensPurchased),
         new("purchase-dated", 1, typeof(PurchaseDated), Json.PurchaseDated),
         new("tokens-granted", 1, typeof(TokensGranted), Json.TokensGranted),
         new("tokens-revoked", 1, typeof(TokensRevoked), Json.TokensRevoked),
         new("tokens-expired", 1, typeof(TokensExpired), Json.TokensExpired),
+        new("time-zone-changed", 1, typeof(TimeZoneChanged), Json.TimeZoneChanged),
+        new("clock-advanced", 1, typeof(ClockAdvanced), Json.ClockAdvanced),
+        new("override-set", 1, typeof(OverrideSet), Json.OverrideSet),
+        new("usage-voided", 1, typeof(UsageVoided), Json.UsageVoided),
+        new("hold-placed", 1, typeof(HoldPlaced), Json.HoldPlaced),
+        new("hold-ended", 1, typeof(HoldEnded), Json.HoldEnded),
+        new("top-up-configured", 1, typeof(TopUpConfigured), Json.TopUpConfigured),
+        new("top-up-requested", 1, typeof(TopUpRequested), Json.TopUpRequested),
+        new("top-up-ended", 1, typeof(TopUpEnded), Json.TopUpEnded),
+        new("top-up-switched-off", 1, typeof(TopUpSwitchedOff), Json.TopUpSwitchedOff),
+        new("lines-added", 1, typeof(LinesAdded), Json.LinesAdded),
+        new("invoice-created", 1, typeof(InvoiceCreated), Json.InvoiceCreated),
+        new("invoice-finalized", 1, typeof(InvoiceFinalized), Json.InvoiceFinalized),
+        new("invoice-settled", 1, typeof(InvoiceSettled), Json.InvoiceSettled),
+        new("credit-granted", 1, typeof(CreditGranted), Json.CreditGranted),
+        new("billing-terms-set", 1, typeof(BillingTermsSet), Json.BillingTermsSet),
+        new("spend-caps-set", 1, typeof(SpendCapsSet), Json.SpendCapsSet),
+        new("alert-raised", 1, typeof(AlertRaised), Json.AlertRaised),
     ];
 
     public static readonly EventCodec Default = new(Table);
@@ -59,7 +82,8 @@ public sealed class EventCodec
     public LedgerEvent Decode(StoredEvent stored)
     {
         if (!byName.TryGetValue(stored.Type, out var type) || stored.Schema > type.Schema) throw new UnknownEventException(stored);
-        var decoded = stored.Schema == type.Schema
+        if (type.Type == typeof(UsageRecorded) && type.Reads(stored.Schema) && UsageReader.Read(stored) is { } usage) return usage;
+        var decoded = type.Reads(stored.Schema)
             ? JsonSerializer.Deserialize(stored.Body, type.Json)
             : Upcast(stored, type).Deserialize(type.Json);
         return (LedgerEvent)decoded! with { Version = stored.Version, EffectiveAt = stored.EffectiveAt, RecordedAt = stored.RecordedAt };
@@ -89,7 +113,8 @@ public sealed class UnknownEventException(StoredEvent stored) : Exception(
     Converters =
     [
         typeof(InstantJson), typeof(SpelledEnum<Window>), typeof(SpelledEnum<GrantKind>), typeof(SpelledEnum<SubscriptionStatus>),
-        typeof(SpelledEnum<BillingInterval>), typeof(SpelledEnum<SnapshotRank>),
+        typeof(SpelledEnum<BillingInterval>), typeof(SpelledEnum<SnapshotRank>), typeof(SpelledEnum<SubscriptionChange>),
+        typeof(SpelledEnum<HoldOutcome>), typeof(SpelledEnum<AlertKind>), typeof(SpelledEnum<LineKind>), typeof(SpelledEnum<InvoiceStatus>),
     ])]
 [JsonSerializable(typeof(OrganizationOpened))]
 [JsonSerializable(typeof(OrganizationClosed))]
@@ -104,4 +129,23 @@ public sealed class UnknownEventException(StoredEvent stored) : Exception(
 [JsonSerializable(typeof(TokensGranted))]
 [JsonSerializable(typeof(TokensRevoked))]
 [JsonSerializable(typeof(TokensExpired))]
+[JsonSerializable(typeof(TimeZoneChanged))]
+[JsonSerializable(typeof(ClockAdvanced))]
+[JsonSerializable(typeof(OverrideSet))]
+[JsonSerializable(typeof(UsageVoided))]
+[JsonSerializable(typeof(HoldPlaced))]
+[JsonSerializable(typeof(HoldEnded))]
+[JsonSerializable(typeof(TopUpConfigured))]
+[JsonSerializable(typeof(TopUpRequested))]
+[JsonSerializable(typeof(TopUpEnded))]
+[JsonSerializable(typeof(TopUpSwitchedOff))]
+[JsonSerializable(typeof(LinesAdded))]
+[JsonSerializable(typeof(InvoiceCreated))]
+[JsonSerializable(typeof(InvoiceFinalized))]
+[JsonSerializable(typeof(InvoiceSettled))]
+[JsonSerializable(typeof(CreditGranted))]
+[JsonSerializable(typeof(BillingTermsSet))]
+[JsonSerializable(typeof(SpendCapsSet))]
+[JsonSerializable(typeof(AlertRaised))]
+[JsonSerializable(typeof(NodaTime.Instant))]
 internal sealed partial class EventJson : JsonSerializerContext;

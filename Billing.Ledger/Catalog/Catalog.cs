@@ -20,6 +20,15 @@ public sealed record Catalog
 
     public AllowanceOnUpgrade AllowanceOnUpgrade { get; init; }
 
+    /// <summary>On invoices, unless the organization has terms of its own; null is none.</summary>
+    public TaxTerms? Tax { get; init; }
+
+    /// <summary>Days from an invoice's number to when it is due.</summary>
+    public int InvoiceDueDays { get; init; }
+
+    /// <summary>A token balance below this raises an alert; null never does.</summary>
+    public long? TokensLow { get; init; }
+
     /// <summary>In the order of the file.</summary>
     public required ImmutableArray<Feature> Features { get; init; }
 
@@ -52,16 +61,24 @@ public enum FeatureType { Boolean, Static, Metered }
 /// <param name="Name">As it reads in a sentence: "You have used all 3 AI requests."</param>
 /// <param name="CountedWindows">The windows in which use is counted: every one that some plan limits, and the billing period.
 /// <see cref="Window.Lifetime"/> is in it when some plan limits by it; it counts only under such plans.</param>
-public sealed record Feature(string Id, string Name, FeatureType Type, Meter? Meter, long TokenCost, ImmutableArray<Window> CountedWindows);
+/// <param name="WarnAt">Per cent of a limit at which to warn, ascending.</param>
+public sealed record Feature(string Id, string Name, FeatureType Type, Meter? Meter, long TokenCost, ImmutableArray<Window> CountedWindows, ImmutableArray<int> WarnAt);
 
 public enum Aggregation { Sum, Gauge }
 
 /// <param name="Decimals">Places that a quantity may have; inside, quantities are whole smallest units.</param>
 public sealed record Meter(string Unit, int Decimals, Aggregation Aggregation, Window Window);
 
+/// <param name="CustomFor">The one organization that this plan is made for; null is for everybody.</param>
 public sealed record Plan(
     string Id, string Name, string? Description, ImmutableArray<Price> Prices, int? TrialDays, bool TrialNeedsPaymentMethod, bool InviteOnly,
-    FrozenDictionary<string, PlanFeature> Features);
+    FrozenDictionary<string, PlanFeature> Features, string? CustomFor = null)
+{
+    /// <summary>Whether this organization may have it at all.</summary>
+    public bool IsFor(string organization) => CustomFor is null || CustomFor == organization;
+
+    public Price? Price(BillingInterval interval, string currency) => Prices.FirstOrDefault(p => p.Interval == interval && p.Amount.Currency == currency);
+}
 
 /// <summary>A plan's price for one interval in one currency. It is found at Stripe by id when that is given, else by lookup key.</summary>
 public sealed record Price(BillingInterval Interval, Money Amount, string LookupKey, string? PriceId);
@@ -75,10 +92,11 @@ public enum LimitMode { Block, Tokens, Overage, TokensThenOverage, Soft }
 /// <param name="Value">Static features: the text or number, as JSON text without quotes.</param>
 /// <param name="Allowance">Metered features: smallest units in one window; null is unlimited.</param>
 /// <param name="UnitPrice">Major units of the catalog's currency for one whole unit.</param>
+/// <param name="Tiers">Graduated prices of overage in one billing period, in order; empty where <paramref name="UnitPrice"/> is the one price.</param>
 /// <param name="DenyStatus">The HTTP status of <c>quota_exceeded</c>: 402, 403 or 429.</param>
 public sealed record PlanFeature(
     Feature Feature, bool On, string? Value, long? Allowance, Window Window, LimitMode Mode, decimal? UnitPrice, int DenyStatus,
-    ImmutableArray<RateLimit> RateLimits)
+    ImmutableArray<RateLimit> RateLimits, ImmutableArray<PriceTier> Tiers)
 {
     public bool BurnsTokens => Mode is LimitMode.Tokens or LimitMode.TokensThenOverage;
 
@@ -87,10 +105,21 @@ public sealed record PlanFeature(
     public bool IsGauge => Feature.Meter?.Aggregation == Aggregation.Gauge;
 }
 
+/// <summary>Overage up to so many smallest units in a billing period (null is all the rest) costs this for a whole unit, in major units.</summary>
+public sealed record PriceTier(long? UpTo, decimal UnitPrice);
+
 /// <summary>At most this many smallest units of use in one window, whatever covers them.</summary>
 public sealed record RateLimit(long Limit, Window Window);
 
-public sealed record TokenPackage(string Id, string Name, long Tokens, ImmutableArray<Money> Prices, string? PriceId);
+public sealed record TokenPackage(string Id, string Name, long Tokens, ImmutableArray<Money> Prices, string? PriceId)
+{
+    public Money? Price(string currency)
+    {
+        foreach (var price in Prices)
+            if (price.Currency == currency) return price;
+        return null;
+    }
+}
 
 /// <summary>
 /// Every version of the catalog that was ever sold from, because a subscription keeps the version that it was sold.
@@ -111,6 +140,9 @@ public sealed class Catalogs
     public Catalog Current { get; }
 
     public ImmutableArray<Catalog> All => versions;
+
+    /// <summary>As they were when this version was current.</summary>
+    public Catalogs UpTo(int version) => version >= versions.Length ? this : new Catalogs(versions.Take(Math.Max(1, version)));
 
     /// <summary>The feature as it is now, or as it last was if it is no longer in the catalog.</summary>
     public Feature? Feature(string id) => Current.Feature(id) ?? versions.Select(v => v.Feature(id)).LastOrDefault(f => f is not null);

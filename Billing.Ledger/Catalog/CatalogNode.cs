@@ -123,6 +123,16 @@ internal sealed record CatalogNode(JsonElement Json, string Path, List<CatalogPr
         return null;
     }
 
+    /// <summary>Per cent: a decimal string with up to 4 places.</summary>
+    public decimal? Percent(string name)
+    {
+        if (Get(name) is { ValueKind: JsonValueKind.String } value
+            && decimal.TryParse(value.GetString(), NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var percent)
+            && percent <= 100 && decimal.Round(percent, 4) == percent) return percent;
+        Problem(name, "A rate is a text such as \"8\" or \"7.25\": per cent, from 0 to 100, with at most 4 places.");
+        return null;
+    }
+
     /// <summary>Null where it is missing or unknown: what depends on it cannot be judged and is not complained about.</summary>
     public T? Choice<T>(string name) where T : struct, Enum
     {

@@ -51,7 +51,7 @@ public sealed class CatalogReader
 
     private Catalog ReadCatalog(CatalogNode root)
     {
-        root.Only("$schema", "currency", "fallback_plan", "grace_days", "allowance_on_upgrade", "features", "plans", "token_packages");
+        root.Only("$schema", "currency", "fallback_plan", "grace_days", "allowance_on_upgrade", "tax", "invoice_due_days", "warn_at", "tokens_low", "features", "plans", "token_packages");
         currency = ReadCurrency(root, "currency") ?? "usd";
         var features = ReadFeatures(root);
         var plans = root.Entries("plans", MaxPlans).Select(p => ReadPlan(p.Id, p.Node, features, root)).ToList();
@@ -68,6 +68,9 @@ public sealed class CatalogReader
             FallbackPlan = fallback,
             GraceDays = root.Days("grace_days", defaults.GraceDays) ?? defaults.GraceDays,
             AllowanceOnUpgrade = root.Choice("allowance_on_upgrade", AllowanceOnUpgrade.Full),
+            Tax = ReadTax(root),
+            InvoiceDueDays = (int)(root.Whole("invoice_due_days", 0, 365, required: false) ?? 15),
+            TokensLow = root.Whole("tokens_low", 1, Quantity.MaxUnits, required: false),
             Features = [.. features.Select(f => counted[f.Id])],
             Plans = [.. plans.Select(p => p with
             {
@@ -84,6 +87,44 @@ public sealed class CatalogReader
         return [.. uses.SelectMany(f => f.RateLimits.Select(r => r.Window).Append(f.Window)).Append(meter.Window).Append(Window.Period).Distinct().Order()];
     }
 
+    private static TaxTerms? ReadTax(CatalogNode root)
+    {
+        if (!root.Has("tax") || root.Object("tax") is not { } tax) return null;
+        tax.Only("name", "rate", "inclusive");
+        var rate = tax.Percent("rate");
+        return new TaxTerms(tax.Text("name") ?? "", rate ?? 0, tax.Flag("inclusive"));
+    }
+
+    private static ImmutableArray<int>? ReadWarnAt(CatalogNode node)
+    {
+        if (!node.Has("warn_at")) return null;
+        var percents = new List<int>();
+        foreach (var item in node.Items("warn_at"))
+        {
+            if (item.Json.ValueKind != JsonValueKind.Number || !item.Json.TryGetInt32(out var percent) || percent is < 1 or > 1000 || percents.Count == 10 || (percents.Count > 0 && percent <= percents[^1]))
+                item.Problem(null, "Write at most 10 whole per cents from 1 to 1000, ascending.");
+            else percents.Add(percent);
+        }
+        return [.. percents];
+    }
+
+    private static ImmutableArray<PriceTier> ReadTiers(CatalogNode node, Meter meter)
+    {
+        var tiers = new List<PriceTier>();
+        foreach (var item in node.Items("tiers", required: false))
+        {
+            item.Only("up_to", "unit_price");
+            if (tiers.Count == 20) item.Problem(null, "At most 20 tiers are allowed.");
+            if (tiers is [.., { UpTo: null }]) item.Problem(null, "Only the last tier is without up_to.");
+            long? upTo = item.Has("up_to") ? ReadAllowance(item, item.Json.GetProperty("up_to"), "up_to", meter) : null;
+            if (upTo is { } end && end <= (tiers.Count > 0 ? tiers[^1].UpTo ?? 0 : 0)) item.Problem("up_to", "Each tier goes further than the one before.");
+            if (!item.Has("unit_price")) item.Problem("unit_price", "Say what a unit of this tier costs.");
+            tiers.Add(new PriceTier(upTo, item.UnitPrice("unit_price") ?? 0));
+        }
+        if (tiers.Count > 0 && tiers[^1].UpTo is not null) node.Problem("tiers", "The last tier is without up_to: it has all the rest.");
+        return [.. tiers];
+    }
+
     private void NoDuplicates(CatalogNode root, List<Plan> plans)
     {
         var keys = new HashSet<string>();
@@ -95,20 +136,21 @@ public sealed class CatalogReader
 
     private static List<Feature> ReadFeatures(CatalogNode root)
     {
+        var warnAt = ReadWarnAt(root) ?? [80, 95, 100];
         var features = new List<Feature>();
         foreach (var (id, node) in root.Entries("features", MaxFeatures))
         {
             if (node.Choice<FeatureType>("type") is not { } type)
             {
                 // Metered without a meter: known by its id, and nothing that plans say about it is judged.
-                node.Only("name", "type", "meter", "mode", "unit_price", "deny_status", "token_cost");
-                features.Add(new Feature(id, node.Text("name") ?? id, FeatureType.Metered, null, 1, []));
+                node.Only("name", "type", "meter", "mode", "unit_price", "tiers", "deny_status", "token_cost", "warn_at");
+                features.Add(new Feature(id, node.Text("name") ?? id, FeatureType.Metered, null, 1, [], warnAt));
                 continue;
             }
             Meter? meter = null;
             if (type == FeatureType.Metered)
             {
-                node.Only("name", "type", "meter", "mode", "unit_price", "deny_status", "token_cost");
+                node.Only("name", "type", "meter", "mode", "unit_price", "tiers", "deny_status", "token_cost", "warn_at");
                 if (node.Object("meter") is { } m)
                 {
                     m.Only("unit", "decimals", "aggregation", "window");
@@ -122,20 +164,21 @@ public sealed class CatalogReader
                 node.Choice("mode", LimitMode.Block);
                 node.UnitPrice("unit_price");
                 ReadDenyStatus(node);
+                if (meter is not null) ReadTiers(node, meter);
             }
             else
             {
                 node.Only("name", "type");
             }
             var tokenCost = node.Whole("token_cost", 1, 1_000_000, required: false) ?? 1;
-            features.Add(new Feature(id, node.Text("name") ?? id, type, meter, tokenCost, []));
+            features.Add(new Feature(id, node.Text("name") ?? id, type, meter, tokenCost, [], ReadWarnAt(node) ?? warnAt));
         }
         return features;
     }
 
     private Plan ReadPlan(string id, CatalogNode node, List<Feature> features, CatalogNode root)
     {
-        node.Only("name", "description", "prices", "trial_days", "trial_requires_payment_method", "invite_only", "features");
+        node.Only("name", "description", "prices", "trial_days", "trial_requires_payment_method", "invite_only", "custom_for", "features");
         var prices = node.Items("prices", required: false).Select(p => ReadPrice(id, p)).OfType<Price>().ToImmutableArray();
         var given = new Dictionary<string, PlanFeature>();
         foreach (var (featureId, value) in node.Entries("features", MaxFeatures, required: false))
@@ -145,7 +188,15 @@ public sealed class CatalogReader
             else if (ReadPlanFeature(feature, value, root) is { } planFeature) given[featureId] = planFeature;
         }
         return new Plan(id, node.Text("name") ?? id, node.Text("description", required: false), prices,
-            node.Days("trial_days", defaults.TrialDays), node.Flag("trial_requires_payment_method"), node.Flag("invite_only"), given.ToFrozenDictionary());
+            node.Days("trial_days", defaults.TrialDays), node.Flag("trial_requires_payment_method"), node.Flag("invite_only"), given.ToFrozenDictionary(),
+            ReadOrganization(node));
+    }
+
+    private static string? ReadOrganization(CatalogNode node)
+    {
+        var organization = node.Text("custom_for", required: false);
+        if (organization is not null && !Ids.IsOrganization(organization)) node.Problem("custom_for", $"An organization id matches {Ids.OrganizationPattern}.");
+        return organization;
     }
 
     private Price? ReadPrice(string plan, CatalogNode node)
@@ -166,14 +217,14 @@ public sealed class CatalogReader
         if (feature.Type == FeatureType.Boolean)
         {
             if (value.Json.ValueKind is JsonValueKind.True or JsonValueKind.False)
-                return new PlanFeature(feature, value.Json.GetBoolean(), null, null, Window.Lifetime, LimitMode.Block, null, 403, []);
+                return new PlanFeature(feature, value.Json.GetBoolean(), null, null, Window.Lifetime, LimitMode.Block, null, 403, [], []);
             value.Problem(null, $"'{feature.Id}' is a boolean feature: write true or false.");
             return null;
         }
         if (feature.Type == FeatureType.Static)
         {
             if (value.Json.ValueKind is JsonValueKind.String or JsonValueKind.Number)
-                return new PlanFeature(feature, true, value.Json.ToString(), null, Window.Lifetime, LimitMode.Block, null, 403, []);
+                return new PlanFeature(feature, true, value.Json.ToString(), null, Window.Lifetime, LimitMode.Block, null, 403, [], []);
             value.Problem(null, $"'{feature.Id}' is a static feature: write a text or a number.");
             return null;
         }
@@ -185,7 +236,7 @@ public sealed class CatalogReader
         var allowance = isShort ? ReadAllowance(value, value.Json, null, meter) : null;
         if (!isShort)
         {
-            value.Only("allowance", "window", "mode", "unit_price", "deny_status", "rate_limits");
+            value.Only("allowance", "window", "mode", "unit_price", "tiers", "deny_status", "rate_limits");
             if (!value.Has("allowance")) value.Problem("allowance", "Say how much is included: a quantity, 0, or \"unlimited\".");
             else allowance = ReadAllowance(value, value.Json.GetProperty("allowance"), "allowance", meter);
         }
@@ -194,8 +245,13 @@ public sealed class CatalogReader
         var unitPrice = value.UnitPrice("unit_price") ?? inFeature.UnitPrice("unit_price");
         var denyStatus = ReadDenyStatus(value) ?? ReadDenyStatus(inFeature) ?? 402;
 
-        if (mode is LimitMode.Overage or LimitMode.TokensThenOverage && unitPrice is null)
-            value.Problem("unit_price", "Overage needs a unit price, here or at the feature.");
+        var tiers = ReadTiers(value.Has("tiers") ? value : inFeature, meter);
+        if (mode is LimitMode.Overage or LimitMode.TokensThenOverage && unitPrice is null && tiers.IsEmpty)
+            value.Problem("unit_price", "Overage needs a unit price or tiers, here or at the feature.");
+        // What stands nearer counts: a unit price at the plan goes before tiers at the feature.
+        if (value.Has("unit_price") && !value.Has("tiers")) tiers = [];
+        if (value.Has("unit_price") && value.Has("tiers")) value.Problem("tiers", "Give either a unit price or tiers.");
+        if (!tiers.IsEmpty && meter.Aggregation == Aggregation.Gauge) value.Problem("tiers", "A gauge has one unit price.");
         if (meter.Aggregation == Aggregation.Gauge)
         {
             if (mode is LimitMode.Tokens or LimitMode.TokensThenOverage) value.Problem("mode", "A gauge burns no tokens: use block, overage or soft.");
@@ -203,7 +259,7 @@ public sealed class CatalogReader
             if (value.Has("rate_limits")) value.Problem("rate_limits", "A gauge has no rate.");
         }
         var rates = value.Items("rate_limits", required: false).Select(r => ReadRate(r, meter)).OfType<RateLimit>().ToImmutableArray();
-        return new PlanFeature(feature, true, null, allowance, window, mode, unitPrice, denyStatus, rates);
+        return new PlanFeature(feature, true, null, allowance, window, mode, unitPrice, denyStatus, rates, tiers);
     }
 
     private static int? ReadDenyStatus(CatalogNode node)

@@ -60,6 +60,13 @@ public sealed record BillingCycle
         return onGrid ? from.GridFrom(edge, at) : from.Grid(monthsPerPeriod, at);
     }
 
+    /// <summary>When overage and gauges are billed: the billing period, or the month of it where it is longer than one.</summary>
+    public Bounds Billed(Instant at)
+    {
+        var (period, month) = (Period(at), Month(at));
+        return period.End <= month.End ? new Bounds(Instant.Max(period.Start, month.Start), period.End) : month;
+    }
+
     /// <summary>Periods counted from a boundary that lies on the month grid, which need not be a multiple of the period from the anchor.</summary>
     private Bounds GridFrom(Instant edge, Instant at)
     {

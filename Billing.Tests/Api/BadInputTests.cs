@@ -46,6 +46,15 @@ public sealed class BadInputTests(BadInputTests.Fixture fixture) : IClassFixture
     [InlineData("POST", "/v1/organizations/nobody/usage/batch", """{"items":[{"feature":"ai_embeddings","quantity":1}]}""")]
     [InlineData("POST", "/v1/organizations/nobody/usage/batch", """{"items":[{"feature":"ai_embeddings"}]}""")]
     [InlineData("PUT", "/v1/organizations/nobody/gauges/projects", """{"value":1}""")]
+    [InlineData("POST", "/v1/organizations/nobody/holds", """{"feature":"ai_embeddings","quantity":1}""")]
+    [InlineData("GET", "/v1/organizations/nobody/holds", null)]
+    [InlineData("POST", "/v1/organizations/nobody/holds/ho_2/settle", """{"quantity":1}""")]
+    [InlineData("DELETE", "/v1/organizations/nobody/holds/ho_2", null)]
+    [InlineData("GET", "/v1/organizations/nobody/overrides", null)]
+    [InlineData("PUT", "/v1/organizations/nobody/overrides/projects", """{"allowance":1}""")]
+    [InlineData("DELETE", "/v1/organizations/nobody/overrides/projects", null)]
+    [InlineData("GET", "/v1/organizations/nobody/spend-caps", null)]
+    [InlineData("PUT", "/v1/organizations/nobody/spend-caps", """{"organization":1}""")]
     [InlineData("GET", "/v1/organizations/nobody/usage/current", null)]
     [InlineData("GET", "/v1/organizations/nobody/usage/records", null)]
     [InlineData("GET", "/v1/organizations/nobody/usage/history?feature=projects", null)]
@@ -73,6 +82,9 @@ public sealed class BadInputTests(BadInputTests.Fixture fixture) : IClassFixture
     [InlineData("POST", Usage, """{"feature":"","quantity":1}""")]
     [InlineData("POST", Batch, """{"atomic":true,"items":[{"feature":"ai_embeddings","quantity":1},{"feature":"nothing","quantity":1}]}""")]
     [InlineData("PUT", "/v1/organizations/acme/gauges/nothing", """{"value":1}""")]
+    [InlineData("POST", "/v1/organizations/acme/holds", """{"feature":"nothing","quantity":1}""")]
+    [InlineData("PUT", "/v1/organizations/acme/overrides/nothing", """{"allowance":1}""")]
+    [InlineData("DELETE", "/v1/organizations/acme/overrides/nothing", null)]
     [InlineData("GET", "/v1/organizations/acme/usage/history?feature=nothing", null)]
     public Task an_unknown_feature_is_not_found(string method, string path, string? body) =>
         Refused(() => api.Send(new HttpMethod(method), path, body, TestApi.NewKey()), 404, "feature_unknown", "The catalog has no feature '", "feature");
@@ -236,7 +248,7 @@ public sealed class BadInputTests(BadInputTests.Fixture fixture) : IClassFixture
     [InlineData("\"2026-11-20T10:05:00.000001Z\"", 400, "timestamp_in_future", "The timestamp is more than 5 minutes ahead of 2026-11-20T10:00:00Z.")]
     [InlineData("\"2026-11-20T11:05:01+01:00\"", 400, "timestamp_in_future", "The timestamp is more than 5 minutes ahead")]
     [InlineData("\"9999-12-31T23:59:59Z\"", 400, "timestamp_in_future", "The timestamp is more than 5 minutes ahead")]
-    [InlineData("\"2026-10-31T23:59:59.999999Z\"", 409, "window_closed", "The timestamp lies in a window that is closed. The running one began at 2026-11-01T00:00:00Z.")]
+    [InlineData("\"2026-10-16T09:59:59.999999Z\"", 409, "window_closed", "The timestamp lies in a window that is closed for good. Use is taken from 2026-10-16T10:00:00Z on: late use at most 35 days old.")]
     [InlineData("\"2026-10-15T09:59:59.999999Z\"", 400, "before_opening", "The organization was opened at 2026-10-15T10:00:00Z; there is no use before that.")]
     [InlineData("\"0001-01-01T00:00:00Z\"", 400, "before_opening", "The organization was opened at")]
     [InlineData("\"2026-11-20T10:00:00\"", 400, "invalid_field", "A time is written like 2026-11-20T10:00:00Z (RFC 3339, with its offset).")]
@@ -248,7 +260,7 @@ public sealed class BadInputTests(BadInputTests.Fixture fixture) : IClassFixture
     [InlineData("\"\"", 400, "invalid_field", "A time is written like")]
     [InlineData("1795168800", 400, "invalid_field", "A time is written like")]
     [InlineData("{}", 400, "invalid_field", "A time is written like")]
-    public Task a_timestamp_lies_in_the_running_window(string timestamp, int status, string code, string sentence) => Refused(
+    public Task a_timestamp_lies_in_a_window_that_is_kept(string timestamp, int status, string code, string sentence) => Refused(
         () => api.Post(Usage, $$"""{"feature":"ai_embeddings","quantity":1,"timestamp":{{timestamp}}}"""), status, code, sentence, "timestamp");
 
     [Fact]
@@ -301,7 +313,7 @@ public sealed class BadInputTests(BadInputTests.Fixture fixture) : IClassFixture
     [InlineData("POST", "/v1/organizations/acme/entitlements/check", """{"items":[{"feature":"projects"}],"feature":"projects"}""", "feature")]
     [InlineData("POST", "/v1/organizations/acme/entitlements/check", """{"items":[{"feature":"projects"},{"feature":"projects","amount":1}]}""", "items[1].amount")]
     [InlineData("POST", "/v1/organizations/acme/tokens/grants", """{"tokens":1,"expires":"2027-01-01T00:00:00Z"}""", "expires")]
-    [InlineData("PUT", "/v1/organizations/acme/subscription", """{"plan":"pro","interval":"month"}""", "interval")]
+    [InlineData("PUT", "/v1/organizations/acme/subscription", """{"plan":"pro","rhythm":"month"}""", "rhythm")]
     [InlineData("POST", "/v1/organizations/acme/invitations", """{"plan":"pro","to":"a@example.com"}""", "to")]
     [InlineData("POST", "/v1/api-keys", """{"name":"n","role":"admin"}""", "role")]
     public Task an_unknown_field_is_refused_by_its_name(string method, string path, string body, string field) => Refused(

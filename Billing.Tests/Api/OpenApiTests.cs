@@ -142,7 +142,17 @@ public sealed partial class OpenApiTests
     [InlineData("UsageBatchBody", "items")]
     [InlineData("GaugeBody", "value")]
     [InlineData("GrantBody", "tokens")]
-    [InlineData("SetPlanBody", "plan")]
+    [InlineData("HoldBody", "feature", "quantity")]
+    [InlineData("SettleHoldBody", "quantity")]
+    [InlineData("OverrideBody")]
+    [InlineData("SpendCapsBody")]
+    [InlineData("SubscriptionBody")]
+    [InlineData("PaymentBody", "invoice", "status")]
+    [InlineData("TimeZoneBody", "time_zone")]
+    [InlineData("CatalogMovesBody", "to_version")]
+    [InlineData("TopUpBody", "token_package", "threshold", "max_count", "max_amount")]
+    [InlineData("CompleteTopUpBody", "payment")]
+    [InlineData("FailTopUpBody", "failure")]
     [InlineData("CloseOrganizationBody")]
     public async Task a_body_needs_what_the_api_would_miss_and_nothing_else(string schema, params string[] fields)
     {
@@ -163,9 +173,17 @@ public sealed partial class OpenApiTests
         Has("UsageRecordView", (await api.Use("acme", "ai_requests")).Json);
         Has("Problem", (await api.Use("acme", "ai_requests", 9)).Json);
         Has("DenialView", (await api.Use("acme", "ai_requests", 9))["denial"]!);
+        var hold = (await api.Post("/v1/organizations/acme/holds", new { feature = "ai_requests", quantity = 1 })).Json;
+        Has("HoldView", hold);
+        Has("HoldEndView", (await api.Post($"/v1/organizations/acme/holds/{hold["id"]}/settle", new { quantity = 1 })).Json);
+        Has("OverrideView", (await api.Put("/v1/organizations/acme/overrides/projects", new { allowance = 50 })).Json);
+        Has("SpendCapsView", (await api.Put("/v1/organizations/acme/spend-caps", new { organization = 50 })).Json);
         Has("SubscriptionView", (await api.Get("/v1/organizations/acme/subscription")).Json);
         Has("UsageView", (await api.Get("/v1/organizations/acme/usage/current")).Json);
         Has("TokensView", (await api.Get("/v1/organizations/acme/tokens")).Json);
+        Has("TopUpView", (await api.Put("/v1/organizations/acme/tokens/top-up", new { token_package = "starter", threshold = 1, max_count = 1, max_amount = 500 })).Json);
+        await api.Use("acme", "ai_requests", 2);
+        Has("AlertView", (await api.Get("/v1/organizations/acme/alerts")).At("items.0")!);
 
         void Has(string schema, JsonNode answer)
         {

@@ -28,23 +28,61 @@ public sealed class CodecTests
         new CustomerLinked("cus_1"),
         new InvitationGiven("partners"),
         new SubscriptionChanged(
-            new OperatorPlan("scale", 2, At - Duration.FromDays(1)),
+            new OperatorPlan("scale", 2, At - Duration.FromDays(1), At + Duration.FromDays(30)),
             new Subscription("sub_1", "pro", 3, SubscriptionStatus.PastDue, BillingInterval.Year, At - Duration.FromDays(9), At - Duration.FromDays(8),
                 At + Duration.FromDays(357), At - Duration.FromDays(7), At + Duration.FromDays(7), true, At + Duration.FromDays(20), At - Duration.FromDays(2),
-                At + Duration.FromDays(21), "cus_1", new SnapshotOrder(At - Duration.FromHours(1), SnapshotRank.Refetched, "evt_1")),
+                At + Duration.FromDays(21), "cus_1", new SnapshotOrder(At - Duration.FromHours(1), SnapshotRank.Refetched, "evt_1"))
+            {
+                Kept = new KeptTerms("usd", true, new BaseCharge(999, At - Duration.FromDays(8), At + Duration.FromDays(357)),
+                    new ScheduledChange("pro", 2, BillingInterval.Quarter), At + Duration.FromDays(3), At - Duration.FromDays(1)),
+            },
             At - Duration.FromMinutes(1), [new CountedWindow(Window.Period, At, At + Duration.FromDays(31))],
-            [new ProratedLimit("jobs", Window.Month, At + Duration.FromDays(10), 1_000, 333)], "Promised by sales"),
+            [new ProratedLimit("jobs", Window.Month, At + Duration.FromDays(10), 1_000, 333)], "Promised by sales")
+        {
+            Change = SubscriptionChange.Upgraded, By = "key_1", BilledGauges = ["storage"],
+        },
         new PaymentRecorded("in_1", "sub_1", true, 2, 1_999, "eur"),
         new UsageRecorded("jobs", 60, 10, 20, 30, 0.001250m, true, 70, [new GrantUse("tg_4", 40), new GrantUse("tg_9", 20)],
             [new CountedWindow(Window.Day, At, At + Duration.FromHours(14)), new CountedWindow(Window.Lifetime, At, Bounds.Never)], "pro", 3,
-            new Dictionary<string, string> { ["model"] = "größer", ["Snake_and.CamelCase"] = "\"quoted\" <&> 🧮\n" }),
-        new QuotaReset([new WindowReset("jobs", Window.Day, At - Duration.FromDays(1), 60, 10, 20, 30)]),
+            new Dictionary<string, string> { ["model"] = "größer", ["Snake_and.CamelCase"] = "\"quoted\" <&> 🧮\n" })
+        {
+            Tiers = [new PricedUse(0.01m, 20), new PricedUse(0.005m, 10)], BilledAt = At + Duration.FromDays(11), Hold = "ho_5", Corrects = "ur_3",
+        },
+        new QuotaReset([new WindowReset("jobs", Window.Day, At - Duration.FromDays(1), 60, 10, 20, 30) { Covers = true, Limit = 500 }], "pro", 3),
         new TokensPurchased("starter", 100_000, 50, "pi_1", 2_500, "usd"),
         new TokensGranted(GrantKind.Promotional, 5_000, 10, At + Duration.FromDays(30), "Welcome"),
         new PurchaseDated("tg_4", "pi_1"),
         new TokensRevoked("tg_4", 70, 30, "pi_1"),
         new TokensExpired([new GrantUse("tg_4", 10), new GrantUse("tg_9", 20)]),
+        new TimeZoneChanged("Asia/Tokyo", [new CountedWindow(Window.Day, At, At + Duration.FromDays(1))]),
+        new ClockAdvanced(At + Duration.FromDays(31), 2_678_400_000_000),
+        new OverrideSet("jobs", 5_000, At + Duration.FromDays(9), true, "Launch week", "key_1") { BilledAt = At + Duration.FromDays(11) },
+        new UsageVoided("ur_7", "jobs", 60, 10, 20, 30, 5, [new PricedUse(0.001250m, 35)], [new TokenReturn("tg_4", 30, 6, 4)], 70,
+            [new CountedWindow(Window.Day, At, At + Duration.FromHours(14))], "Counted twice", "key_1")
+        {
+            Peak = 90, BilledAt = At + Duration.FromDays(11),
+        },
+        new HoldPlaced("jobs", 60, 10, 20, 30, [new GrantUse("tg_4", 40)], At + Duration.FromMinutes(15), "pro", 3, new Dictionary<string, string> { ["job"] = "j1" }),
+        new HoldEnded("ho_8", HoldOutcome.Expired) { Feature = "jobs", Grants = [new GrantUse("tg_4", 40)] },
+        new TopUpConfigured(new TopUpTerms("starter", 1_000, 3, 5_000, 60), "key_1"),
+        new TopUpRequested("starter", 100_000, 500, "usd"),
+        new TopUpEnded("tu_9", "card_declined"),
+        new TopUpSwitchedOff(3, "payments_failed"),
+        new LinesAdded([Line], "Period end") { By = "key_1" },
+        new InvoiceCreated([Line], "usd", 125, 10, 9, new TaxTerms("Sales tax", 7.25m, true), new DiscountTerms(8.5m, 10, At + Duration.FromDays(99)) { Currency = "usd" }, 124, 4, 120,
+            At - Duration.FromDays(30), At, "ls_3", true),
+        new InvoiceFinalized("in_10", "INV-2026-11-acme-2", At + Duration.FromDays(15)),
+        new InvoiceSettled("in_10", InvoiceStatus.Uncollectible, "pi_1", "Gone", "key_1"),
+        new CreditGranted(500, "usd", "Sorry for the outage", "key_1"),
+        new BillingTermsSet(new TaxTerms("VAT", 19, true), new DiscountTerms(10, 500, At + Duration.FromDays(365)) { Currency = "usd" }, "Annual deal", "key_1"),
+        new SpendCapsSet(10_000, [new FeatureCap("jobs", 5_000)], "key_1"),
+        new AlertRaised(AlertKind.TokensLow, "jobs", 80, Window.Day, At, At + Duration.FromHours(14), 80, 100),
     ];
+
+    private static InvoiceLine Line => new(LineKind.Adjustment, "125 jobs", "jobs", "pro", 125.5m, 0.01m, 125, "usd", At - Duration.FromDays(30), At, ["ur_7"])
+    {
+        Discount = 10, Tax = 9, Tiers = [new PricedUse(0.01m, 125)],
+    };
 
     public static TheoryData<string> Names => [.. EventCodec.Table.Select(t => t.Name)];
 
@@ -95,7 +133,7 @@ public sealed class CodecTests
 
     [Theory]
     [InlineData("usage-imagined", 1)]
-    [InlineData("usage-recorded", 2)]
+    [InlineData("usage-recorded", 3)]
     [InlineData("UsageRecorded", 1)]
     [InlineData("usage-recorded", 0)]
     public void an_event_of_another_build_stops_the_reading_by_its_name(string type, int schema)

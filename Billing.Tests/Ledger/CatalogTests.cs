@@ -15,7 +15,8 @@ public class CatalogTests
         var catalog = Good(Full);
         Assert.Equal((0, "usd", "free", 5), (catalog.Version, catalog.Currency, catalog.FallbackPlan, catalog.GraceDays));
         Assert.Equal(AllowanceOnUpgrade.Prorated, catalog.AllowanceOnUpgrade);
-        Assert.Equal(["jobs", "seats", "sso", "region"], catalog.Features.Select(f => f.Id));
+        Assert.Equal((new TaxTerms("Sales tax", 7.25m, true), 30, 500L), (catalog.Tax!, catalog.InvoiceDueDays, catalog.TokensLow!.Value));
+        Assert.Equal(["jobs", "mails", "seats", "sso", "region"], catalog.Features.Select(f => f.Id));
         Assert.Equal(["free", "pro"], catalog.Plans.Select(p => p.Id));
 
         var jobs = catalog.Feature("jobs")!;
@@ -24,7 +25,13 @@ public class CatalogTests
         Assert.Equal(new Meter("seat", 0, Aggregation.Gauge, Window.Lifetime), catalog.Feature("seats")!.Meter);
         Assert.Null(catalog.Feature("sso")!.Meter);
 
+        Assert.Equal([90], jobs.WarnAt.AsEnumerable());
+        Assert.Equal([50, 100], catalog.Feature("seats")!.WarnAt.AsEnumerable());
+
         var pro = catalog.Plan("pro")!;
+        Assert.Equal("acme", pro.CustomFor);
+        Assert.Equal([new PriceTier(1_000, 0.01m), new PriceTier(null, 0.005m)], catalog.Plan("free")!.Features["mails"].Tiers.AsEnumerable());
+        Assert.Equal([new PriceTier(null, 0.02m)], pro.Features["mails"].Tiers.AsEnumerable());
         Assert.Equal(("Pro", "More of everything.", true), (pro.Name, pro.Description, pro.InviteOnly));
         Assert.Equal((7, true), (pro.TrialDays!.Value, pro.TrialNeedsPaymentMethod));
         Assert.Equal(
@@ -192,7 +199,15 @@ public class CatalogTests
     [InlineData("grace_days", "\"three\"", "$.grace_days", "from 0 to 730, or \"default\"")]
     [InlineData("grace_days", "1.5", "$.grace_days", "from 0 to 730, or \"default\"")]
     [InlineData("allowance_on_upgrade", "\"half\"", "$.allowance_on_upgrade", "half is unknown. Known: full, prorated.")]
-    [InlineData("tax", "{}", "$.tax", "Unknown field. Known here: $schema, currency,")]
+    [InlineData("tax/rate", "8", "$.tax.rate", "A rate is a text")]
+    [InlineData("tax/rate", "\"100.5\"", "$.tax.rate", "A rate is a text")]
+    [InlineData("tax/rate", "\"7.12345\"", "$.tax.rate", "A rate is a text")]
+    [InlineData("warn_at", "[95, 80]", "$.warn_at[1]", "Write at most 10 whole per cents")]
+    [InlineData("features/jobs/warn_at", "[0]", "$.features.jobs.warn_at[0]", "Write at most 10 whole per cents")]
+    [InlineData("features/mails/tiers", "[{ \"up_to\": 5, \"unit_price\": \"1\" }]", "$.features.mails.tiers", "The last tier is without up_to")]
+    [InlineData("features/mails/tiers", "[{ \"up_to\": 5, \"unit_price\": \"1\" }, { \"up_to\": 5, \"unit_price\": \"1\" }, { \"unit_price\": \"1\" }]", "$.features.mails.tiers[1].up_to", "Each tier goes further")]
+    [InlineData("plans/pro/custom_for", "\"a b\"", "$.plans.pro.custom_for", "An organization id matches")]
+    [InlineData("taxes", "{}", "$.taxes", "Unknown field. Known here: $schema, currency,")]
     [InlineData("token_packages", "7", "$.token_packages", "An object is expected here.")]
     // Features.
     [InlineData("features/Jobs", """{ "name": "jobs", "type": "boolean" }""",
@@ -280,7 +295,7 @@ public class CatalogTests
         "$.plans.pro.features.jobs.unit_price", "A unit price is a text such as \"0.001\"")]
     [InlineData("plans/pro/features/jobs/unit_price", "\"0.0000000000001\"", "$.plans.pro.features.jobs.unit_price", "at most 12 places")]
     [InlineData("plans/pro/features/seats", """{ "allowance": 1, "mode": "overage" }""",
-        "$.plans.pro.features.seats.unit_price", "Overage needs a unit price, here or at the feature.")]
+        "$.plans.pro.features.seats.unit_price", "Overage needs a unit price or tiers, here or at the feature.")]
     [InlineData("plans/pro/features/seats", """{ "allowance": 1, "mode": "tokens" }""",
         "$.plans.pro.features.seats.mode", "A gauge burns no tokens: use block, overage or soft.")]
     [InlineData("plans/pro/features/seats", """{ "allowance": 1, "window": "day" }""",

@@ -75,7 +75,7 @@ public class MoneyTests
 
     [Fact]
     public void an_amount_that_no_currency_could_hold_reads_as_the_most_there_is_and_never_wraps_around() =>
-        Assert.Equal(1_000_000_000_000_000_000, Pricing.Line(Quantity.MaxUnits, 0, 1_000_000m, "usd"));
+        Assert.Equal(1_000_000_000_000_000, Pricing.Line(Quantity.MaxUnits, 0, 1_000_000m, "usd"));
 
     private static decimal Of(string value) => decimal.Parse(value, CultureInfo.InvariantCulture);
 }

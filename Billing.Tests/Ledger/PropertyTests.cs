@@ -39,9 +39,10 @@ public sealed class PropertyTests
     private static readonly string[] Sums = ["calls", "jobs", "hours", "mails", "tries"];
     private static readonly string[] Gauges = ["storage", "seats"];
     private static readonly string[] Plans = ["free", "pro", "max"];
+    private static readonly string[] Overridden = ["calls", "jobs", "mails", "tries", "storage", "extra"];
 
     private static readonly Gen<Step> Steps =
-        from what in Gen.Frequency((12, Gen.Constant(0)), (3, Gen.Constant(1)), (2, Gen.Constant(2)), (2, Gen.Constant(3)), (1, Gen.Choose(4, 10)))
+        from what in Gen.Frequency((12, Gen.Constant(0)), (3, Gen.Constant(1)), (2, Gen.Constant(2)), (2, Gen.Constant(3)), (1, Gen.Choose(4, 10)), (4, Gen.Choose(11, 18)))
         from a in Gen.Choose(0, 10_000)
         from b in Gen.Choose(0, 10_000)
         from minutes in Gen.Frequency((10, Gen.Choose(0, 30)), (4, Gen.Choose(30, 1_500)), (1, Gen.Choose(1_500, 60_000)))
@@ -83,12 +84,17 @@ public sealed class PropertyTests
         void Do(Command command)
         {
             command = command with { At = now };
+            if (!state.Holds.IsEmpty) CheckAsIfWritten(state, now);
             var check = command is RecordUsage { Enforce: true, Timestamp: null } use && use.Quantity > 0 && state.IsOpened
                 ? Entitlements.Evaluate(state, Catalogs, Catalogs.Feature(use.Feature)!, (long)(use.Quantity * Quantity.Scale(Catalogs.Feature(use.Feature)!.Meter!.Decimals)), state.Now(now))
                 : null;
             var decision = Decider.Decide(state, Catalogs, command, null);
             Assert.True(decision.Rejection is null || decision.Events.IsEmpty, "A rejection writes nothing.");
             if (check is not null && decision.Rejection is null or { Denial: not null }) Assert.Equal(check?.HasAccess ?? decision.Rejection is null, decision.Rejection is null);
+
+            // What is held was decided when it was held.
+            if (command is SettleHold settle && state.Holds.FirstOrDefault(h => h.Id == settle.Hold && h.IsLive(state.Now(now))) is { } hold
+                && settle.Quantity * Quantity.Scale(Catalogs.Feature(hold.Feature)!.Meter!.Decimals) <= hold.Quantity) Assert.Null(decision.Rejection);
 
             var before = state;
             foreach (var e in decision.Events)
@@ -111,6 +117,17 @@ public sealed class PropertyTests
         }
     }
 
+    /// <summary>A check answers with holds that expired as it does once that is written.</summary>
+    private static void CheckAsIfWritten(State state, Instant now)
+    {
+        now = state.Now(now);
+        var written = state.Evolve(Decider.Due(state, Catalogs, now));
+        foreach (var feature in Catalogs.Current.Features) Assert.Equal(Answer(written, feature), Answer(state, feature));
+
+        (bool, long?, long, long, long?, long, long, Instant?) Answer(State asked, Feature feature) =>
+            Entitlements.Evaluate(asked, Catalogs, feature, null, now) is var e ? (e.HasAccess, e.Limit, e.Used, e.Held, e.Remaining, e.Tokens, e.Overage, e.ResetsAt) : default;
+    }
+
     private static Command CommandOf(Step step, int index, Instant now, State state)
     {
         var (a, b) = (step.A, step.B);
@@ -125,9 +142,18 @@ public sealed class PropertyTests
             6 or 7 => Spec.Follow(Snapshot(a, b, index, now)),
             8 => Spec.New(new RecordPayment($"in_{a % 3}", $"sub_{a % 2}", b % 3 == 0, 1 + b % 3, 999, "usd", now - Duration.FromMinutes(b % 5_000)) { Id = "", ContentHash = [], At = now }),
             9 => Spec.Gauge(Gauges[a % 2], b % 6),
+            >= 11 and <= 13 => HoldTests.Place(Sums[a % Sums.Length], Amount(a, b), Duration.FromMinutes(1 + b % 90)),
+            14 or 15 => HoldTests.Settle(HoldOf(state, b), state.Holds.Any(h => h.Id == HoldOf(state, b) && h.Feature == "hours") ? b % 500 / 100m : b % 8),
+            16 => HoldTests.Release(HoldOf(state, b)),
+            17 => b % 3 == 0 ? OverrideTests.Remove(Overridden[a % Overridden.Length])
+                : Overridden[a % Overridden.Length] is var f && f == "extra" ? OverrideTests.Set(f)
+                : Spec.New(new SetOverride(f, b % 30, false, b % 2 == 0 ? now + Duration.FromMinutes(1 + a % 3_000) : null, false, null) { Id = "", ContentHash = [], At = default }),
+            18 => SpendCapTests.Caps(b % 2 == 0 ? b % 400 : null, ("jobs", a % 300)),
             _ => Spec.New(new WriteDue { Id = "", ContentHash = [], At = now }),
         };
     }
+
+    private static string HoldOf(State state, int b) => state.Holds.IsEmpty ? $"ho_{b % 20}" : state.Holds[b % state.Holds.Length].Id;
 
     private static decimal Amount(int a, int b) => Sums[a % Sums.Length] == "hours" ? (1 + b % 500) / 100m : 1 + b % 6;
 
@@ -153,7 +179,9 @@ public sealed class PropertyTests
             if (e is TokensPurchased p) left[$"tg_{p.Version}"] = p.Tokens;
             if (e is TokensGranted g) left[$"tg_{g.Version}"] = g.Tokens;
             if (e is TokensRevoked r) left[r.Grant] -= r.Revoked;
-            foreach (var part in e switch { UsageRecorded u => u.Grants ?? [], TokensExpired x => x.Grants, _ => [] }) left[part.Grant] -= part.Tokens;
+            foreach (var part in e switch { UsageRecorded u => u.Grants ?? [], TokensExpired x => x.Grants, HoldPlaced h => h.Grants ?? [], _ => [] }) left[part.Grant] -= part.Tokens;
+            foreach (var part in (e as HoldEnded)?.Grants ?? []) left[part.Grant] += part.Tokens;
+            if (e is HoldPlaced placed) Assert.Equal(placed.Quantity, placed.Allowance + placed.ByTokens + placed.Overage);
             if (e is not UsageRecorded use) return;
             Assert.Equal(use.Quantity, use.Allowance + use.ByTokens + use.Overage);
             if (use.Gauge is null) return;

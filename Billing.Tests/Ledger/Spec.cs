@@ -11,6 +11,8 @@ internal sealed class Spec(Catalogs catalogs)
 {
     private static int ids;
 
+    private Catalogs catalogs = catalogs;
+
     private Decision last = Decision.AlreadyDone;
 
     public State State { get; private set; } = State.Empty("acme");
@@ -29,6 +31,13 @@ internal sealed class Spec(Catalogs catalogs)
         Assert.Empty(problems);
         return catalog! with { Version = i + 1 };
     }));
+
+    /// <summary>From now on with these versions of the catalog.</summary>
+    public Spec On(Catalogs versions)
+    {
+        catalogs = versions;
+        return this;
+    }
 
     public Spec At(string time)
     {
@@ -81,6 +90,13 @@ internal sealed class Spec(Catalogs catalogs)
         return this;
     }
 
+    /// <summary>What the last decision wrote of this kind.</summary>
+    public IReadOnlyList<T> Wrote<T>() where T : LedgerEvent
+    {
+        Assert.True(last.Rejection is null, last.Rejection?.Message);
+        return [.. last.Events.OfType<T>()];
+    }
+
     public T Then<T>() where T : LedgerEvent
     {
         Assert.True(last.Rejection is null, last.Rejection?.Message);
@@ -110,6 +126,13 @@ internal sealed class Spec(Catalogs catalogs)
         New(new PurchaseTokens(package, payment, amount, "usd", at) { Id = "", ContentHash = [], At = default });
 
     public static ReturnMoney Return(string payment, long total) => New(new ReturnMoney(payment, total) { Id = "", ContentHash = [], At = default });
+
+    public static ConfigureTopUp TopUp(TopUpTerms? terms) => New(new ConfigureTopUp(terms) { Id = "", ContentHash = [], At = default, By = "key_1" });
+
+    public static FailTopUp Fail(string topUp, string failure = "card_declined") => New(new FailTopUp(topUp, failure) { Id = "", ContentHash = [], At = default });
+
+    /// <summary>What a timer sends.</summary>
+    public static WriteDue Due() => New(new WriteDue { Id = "", ContentHash = [], At = default });
 
     public static SetPlan Plan(string plan) => New(new SetPlan(plan, null) { Id = "", ContentHash = [], At = default });
 

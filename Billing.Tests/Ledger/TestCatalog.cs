@@ -17,17 +17,25 @@ internal static class TestCatalog
           "fallback_plan": "free",
           "grace_days": 5,
           "allowance_on_upgrade": "prorated",
+          "tax": { "name": "Sales tax", "rate": "7.25", "inclusive": true },
+          "invoice_due_days": 30,
+          "warn_at": [50, 100],
+          "tokens_low": 500,
           "features": {
             "jobs": {
               "name": "jobs", "type": "metered", "meter": { "unit": "job", "decimals": 2, "aggregation": "sum", "window": "day" },
-              "mode": "tokens_then_overage", "unit_price": "0.001", "deny_status": 429, "token_cost": 3
+              "mode": "tokens_then_overage", "unit_price": "0.001", "deny_status": 429, "token_cost": 3, "warn_at": [90]
+            },
+            "mails": {
+              "name": "mails", "type": "metered", "meter": { "unit": "mail" }, "mode": "overage",
+              "tiers": [{ "up_to": 1000, "unit_price": "0.01" }, { "unit_price": "0.005" }]
             },
             "seats": { "name": "seats", "type": "metered", "meter": { "unit": "seat", "aggregation": "gauge" } },
             "sso": { "name": "single sign-on", "type": "boolean" },
             "region": { "name": "the region", "type": "static" }
           },
           "plans": {
-            "free": { "name": "Free" },
+            "free": { "name": "Free", "features": { "mails": 100 } },
             "pro": {
               "name": "Pro",
               "description": "More of everything.",
@@ -38,12 +46,14 @@ internal static class TestCatalog
               "trial_days": 7,
               "trial_requires_payment_method": true,
               "invite_only": true,
+              "custom_for": "acme",
               "features": {
                 "jobs": {
                   "allowance": 12.5, "window": "hour", "mode": "overage", "unit_price": "0.25", "deny_status": 403,
                   "rate_limits": [{ "limit": 1.5, "window": "month" }]
                 },
                 "seats": 3,
+                "mails": { "allowance": 10, "tiers": [{ "unit_price": "0.02" }] },
                 "sso": true,
                 "region": "eu"
               }
@@ -78,6 +88,17 @@ internal static class TestCatalog
         if (holder is not JsonArray array) holder[steps[^1]] = value;
         else if (steps[^1] == "-") array.Add(value);
         else array[Index(steps[^1])] = value;
+        return root.ToJsonString();
+    }
+
+    /// <summary>The catalog without what stands at one place.</summary>
+    public static string Without(string place, string catalog = Full)
+    {
+        var root = JsonNode.Parse(catalog)!;
+        var steps = place.Split('/');
+        var holder = root;
+        foreach (var step in steps[..^1]) holder = holder is JsonArray list ? list[Index(step)]! : holder[step]!;
+        holder.AsObject().Remove(steps[^1]);
         return root.ToJsonString();
     }
 

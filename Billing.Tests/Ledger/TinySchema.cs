@@ -36,7 +36,7 @@ internal sealed class TinySchema
 
     private static bool IsKnown(string keyword) => keyword is
         "$schema" or "$defs" or "$ref" or "title" or "description" or "default" or "type" or "enum" or "const" or "properties" or "required"
-        or "additionalProperties" or "propertyNames" or "minProperties" or "maxProperties" or "items" or "minLength" or "maxLength"
+        or "additionalProperties" or "propertyNames" or "minProperties" or "maxProperties" or "items" or "maxItems" or "minLength" or "maxLength"
         or "pattern" or "minimum" or "maximum" or "anyOf" or "if" or "then" or "else";
 
     private static IEnumerable<(string Path, JsonElement Schema)> Schemas(JsonElement schema, string path)
@@ -115,6 +115,9 @@ internal sealed class TinySchema
                 case "items" when value.ValueKind == JsonValueKind.Array:
                     var index = 0;
                     foreach (var item in value.EnumerateArray()) Check(rule, item, $"{path}[{index++}]", problems);
+                    break;
+                case "maxItems" when value.ValueKind == JsonValueKind.Array:
+                    Require(value.GetArrayLength() <= rule.GetInt32(), "has too many items");
                     break;
                 default:
                     if (value.ValueKind == JsonValueKind.Object) CheckObject(schema, keyword, value, path, problems);

@@ -7,6 +7,88 @@ namespace Billing.Tests.Scenarios;
 public sealed class AppBuilder
 {
     [Fact]
+    public async Task E2_80_and_95_per_cent_of_any_limit_are_warned_of_once_in_a_window_and_100_blocks()
+    {
+        await using var api = await TestApi.Start("app-builder");
+        await api.Open("acme", "starter");
+
+        // 40 build hours a month, 10 GB of storage, 100,000 embeddings: use by use up to the limit.
+        foreach (var (feature, limit, step) in ((string, decimal, decimal)[])[("build_hours", 40, 0.5m), ("storage_gb", 10, 0.125m), ("ai_embeddings", 100_000, 1_250)])
+        {
+            for (var used = step; used <= limit; used += step)
+            {
+                (await api.Use("acme", feature, step)).Expect(201);
+                var warnings = (await api.Check("acme", feature))["warnings"]!.AsArray().Select(w => w!.GetValue<int>());
+                Assert.Equal(used * 100 / limit is var percent && percent >= 100 ? [100] : percent >= 95 ? [95] : percent >= 80 ? [80] : [], warnings);
+            }
+            Assert.Equal("quota_exceeded", (await api.Use("acme", feature, step)).Expect(402).Code);
+            Assert.Equal([100, 95, 80], (await Alerts(feature)).Select(a => a["percent"]!.GetValue<int>()));
+        }
+        var newest = (await Alerts("ai_embeddings"))[1];
+        Assert.Equal("95 % are reached: 95,000 of 100,000 AI embeddings.", newest["message"]!.GetValue<string>());
+        Assert.Equal(("usage", "month", 95_000m, 100_000m), (newest["kind"]!.GetValue<string>(), newest["window"]!.GetValue<string>(), newest["value"]!.GetValue<decimal>(), newest["limit"]!.GetValue<decimal>()));
+
+        // The next month warns anew, once.
+        api.Clock.Set("2026-12-01T00:00:00Z");
+        foreach (var hours in (decimal[])[32, 1, 1]) (await api.Use("acme", "build_hours", hours)).Expect(201);
+        Assert.Equal([80, 100, 95, 80], (await Alerts("build_hours")).Select(a => a["percent"]!.GetValue<int>()));
+        await api.VerifyLedger("acme");
+
+        async Task<List<JsonNode>> Alerts(string feature) => [.. (await api.List("/v1/organizations/acme/alerts?limit=2")).Where(a => a["feature"]?.GetValue<string>() == feature)];
+    }
+
+    [Fact]
+    public async Task E3_tokens_are_topped_up_within_the_months_limit_and_never_twice_for_one_shortage()
+    {
+        await using var api = await TestApi.Start("app-builder");
+        await api.Open("acme", "starter");
+        using var customer = await api.ClientOf("acme");
+        (await api.Use("acme", "ai_embeddings", 100_000)).Expect(201);
+        var set = (await api.Put("/v1/organizations/acme/tokens/top-up", new { token_package = "embeddings", threshold = 20_000, max_count = 2, max_amount = 1_400 }, by: customer)).Expect(200);
+        var asked = new List<string> { set.String("pending.id")! };
+        Assert.Equal((100_000m, 500m, "usd"), (set.Number("pending.tokens"), set.Number("pending.amount.amount"), set.String("pending.amount.currency")));
+
+        // While it is pending the shortage stays, and nothing more is asked for.
+        for (var i = 0; i < 3; i++) (await api.Use("acme", "ai_embeddings")).Expect(402);
+        Assert.Single(await api.Ledger("acme", "top-up-requested"));
+
+        // The money comes in, told of by Stripe twice: one purchase.
+        await Pay("pi_1", asked[0]);
+        await Pay("pi_1", asked[0]);
+        Assert.Equal(100_000, (await api.Get("/v1/organizations/acme/tokens")).Number("balance"));
+
+        // 1,000 at a time from many clients, while two of these are paid: two charges, and none after the month's limit.
+        for (var day = 1; day <= 9; day++)
+        {
+            api.Clock.Advance(NodaTime.Duration.FromHours(24));
+            await Task.WhenAll(Enumerable.Range(0, 60).Select(_ => api.Use("acme", "ai_embeddings", 1_000)));
+            var view = (await api.Get("/v1/organizations/acme/tokens/top-up", customer)).Expect(200);
+            if (view.String("pending.id") is not { } pending) continue;
+            asked.Add(pending);
+            await Pay($"pi_{asked.Count}", pending);
+        }
+        Assert.Equal(2, asked.Count);
+        Assert.Equal(2, (await api.Ledger("acme", "top-up-requested")).Count);
+        Assert.Equal(2, (await api.Ledger("acme", "tokens-purchased")).Count);
+        var month = (await api.Get("/v1/organizations/acme/tokens/top-up", customer)).Expect(200);
+        Assert.Equal((2m, 1_000m, "2026-12-01T00:00:00Z"), (month.Number("month.count"), month.Number("month.amount.amount"), month.String("next_at")));
+        Assert.Single(await api.List("/v1/organizations/acme/alerts"), a => a["kind"]!.GetValue<string>() == "top_up_limited");
+
+        // The next month has its own limit: asked for by the clock, without traffic.
+        api.Clock.Set("2026-12-01T00:00:01Z");
+        await api.RunDueWork();
+        Assert.Equal(3, (await api.Ledger("acme", "top-up-requested")).Count);
+        await api.VerifyLedger("acme");
+
+        Task<JsonObject> Pay(string payment, string topUp)
+        {
+            var intent = StripeFixture.PaymentIntent(payment, 500, "acme", "embeddings");
+            intent["metadata"]!["top_up"] = topUp;
+            return api.Stripe("payment_intent.succeeded", intent);
+        }
+    }
+
+    [Fact]
     public async Task E5_one_feature_is_checked()
     {
         await using var api = await TestApi.Start("app-builder");
@@ -64,6 +146,38 @@ public sealed class AppBuilder
 
         Task<Answer> Post(params (string Feature, decimal? Quantity)[] items) => api.Post("/v1/organizations/acme/entitlements/check",
             new JsonObject { ["items"] = new JsonArray([.. items.Select(i => new JsonObject { ["feature"] = i.Feature, ["quantity"] = i.Quantity })]) }.ToJsonString());
+    }
+
+    [Fact]
+    public async Task E7_a_plan_is_chosen_monthly_or_yearly_and_upgrades_are_offered_for_the_current_one()
+    {
+        await using var api = await TestApi.Start("app-builder");
+        var plans = (await api.Get("/v1/plans")).Expect(200)["plans"]!.AsArray();
+        foreach (var (plan, month, year) in ((string, long, long)[])[("starter", 3_000, 29_880), ("pro", 6_000, 59_760), ("scale", 12_000, 119_520)])
+        {
+            var prices = plans.Single(p => (string?)p!["id"] == plan)!["prices"]!.AsArray().ToDictionary(p => (string)p!["interval"]!, p => p!["price"]!["amount"]!.GetValue<long>());
+            foreach (var (interval, price, ends) in ((string, long, string)[])[("month", month, "2026-12-20T10:00:00Z"), ("year", year, "2027-11-20T10:00:00Z")])
+            {
+                Assert.Equal(price, prices[interval]);
+                var organization = $"{plan}-{interval}";
+                await api.Open(organization);
+                using var own = await api.ClientOf(organization);
+                var chosen = (await api.Put($"/v1/organizations/{organization}/subscription", new { plan, interval }, by: own)).Expect(200);
+                Assert.Equal((plan, interval, price, ends), (chosen.String("plan"), chosen.String("interval"), (long)chosen.Number("price.amount"), chosen.String("period.end")));
+                Assert.Equal(price, Assert.Single(await api.List($"/v1/organizations/{organization}/invoices", own))["total"]!["amount"]!.GetValue<long>());
+            }
+        }
+
+        // What would help from here, and what it would cost.
+        (await api.Use("starter-month", "build_hours", 40)).Expect(201);
+        Assert.Equal(["pro", "scale"], (await api.Use("starter-month", "build_hours")).Expect(402).At("denial.upgrade_to")!.AsArray().Select(p => (string?)p));
+        foreach (var (plan, total) in ((string, long)[])[("pro", 3_000), ("scale", 9_000)])
+            Assert.Equal(total, (await api.Send(HttpMethod.Post, "/v1/organizations/starter-month/subscription/preview", new { plan })).Expect(200).Number("amount.amount"));
+        // From the month to the year: what is left of the month comes back, the whole year is charged at once.
+        var yearly = (await api.Send(HttpMethod.Post, "/v1/organizations/starter-month/subscription/preview", new { plan = "starter", interval = "year" })).Expect(200);
+        Assert.Equal(29_880 - 3_000, yearly.Number("invoice.total.amount"));
+        (await api.Put("/v1/organizations/starter-month/subscription", new { plan = "starter", interval = "year" })).Expect(200);
+        Assert.Equal(29_880 - 3_000, (await api.List("/v1/organizations/starter-month/invoices"))[0]["total"]!["amount"]!.GetValue<long>());
     }
 
     [Fact]
