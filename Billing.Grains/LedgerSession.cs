@@ -116,8 +116,8 @@ public sealed class LedgerSession
         {
             if (Published is not { } state) return 1_024;
             var counters = 0;
-            foreach (var use in state.Usage) counters += use.Counters.Length + 1;
-            return 2_048 + 160 * counters + 200 * state.Grants.Length + 300 * (state.Holds.Length + state.Billing.Invoices.Length + state.Billing.Pending.Length)
+            foreach (var use in state.Usage) counters += use.Counters.Length + use.Past.Length + 1;
+            return 2_048 + 160 * counters + 8 * state.Voided.Length + 200 * state.Grants.Length + 300 * (state.Holds.Length + state.Billing.Invoices.Length + state.Billing.Pending.Length)
                 + 300 * (state.Subscriptions.Payments.Length + state.Subscriptions.Followed.Length) + CommandMemory.BytesPerCommand * memory.Count;
         }
     }
