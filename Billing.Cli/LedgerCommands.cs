@@ -92,7 +92,10 @@ internal static class LedgerCommands
         {
             Description = "The export or organization that it must lie on. Without it, only the signature is checked.", Arity = ArgumentArity.ZeroOrOne,
         };
-        var command = new Command("check-head", "Check a signed head, and with an export or organization that it lies on it: `verify --head`, the other way round.") { head, target, PublicKey };
+        var command = new Command("check-head", "Check a signed head, and with an export or organization that it lies on it: `verify --head`, the other way round.")
+        {
+            head, target, PublicKey,
+        };
         command.SetAction(async (parsed, stop) =>
         {
             var kept = await KeptHead.Read(parsed.GetRequiredValue(head), parsed.GetValue(PublicKey));

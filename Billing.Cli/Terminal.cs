@@ -11,6 +11,8 @@ internal sealed record Terminal(Stream In, TextWriter Out, TextWriter Error, Str
         Console.OpenStandardInput(), Console.Out, Console.Error, Console.OpenStandardOutput(), TimeProvider.System,
         Console.IsErrorRedirected ? InteractionSupport.No : InteractionSupport.Detect);
 
+    public static string Count(long number, string what) => $"{number:N0} {what}{(number == 1 ? "" : "s")}";
+
     /// <summary>Does the work beneath a progress bar.</summary>
     /// <param name="total">What the work counts up to; 0 where it is not known.</param>
     /// <param name="work">Gets what to tell how far it is.</param>

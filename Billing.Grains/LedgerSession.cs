@@ -20,6 +20,8 @@ public sealed class LedgerSession
 
     private const int PageSize = 1_000;
 
+    private static readonly Dictionary<string, string> NoMetadata = [];
+
     private readonly IJournal journal;
     private readonly JournalWriter writer;
     private readonly EventCodec codec;
@@ -117,7 +119,10 @@ public sealed class LedgerSession
             if (Published is not { } state) return 1_024;
             var counters = 0;
             foreach (var use in state.Usage) counters += use.Counters.Length + use.Past.Length + 1;
-            return 2_048 + 160 * counters + 8 * state.Voided.Length + 200 * state.Grants.Length + 300 * (state.Holds.Length + state.Billing.Invoices.Length + state.Billing.Pending.Length)
+            var metadata = 0;
+            foreach (var hold in state.Holds)
+                foreach (var (name, value) in hold.Metadata ?? NoMetadata) metadata += 100 + 2 * (name.Length + value.Length);
+            return metadata + 2_048 + 160 * counters + 8 * state.Voided.Length + 200 * state.Grants.Length + 300 * (state.Holds.Length + state.Billing.Invoices.Length + state.Billing.Pending.Length)
                 + 300 * (state.Subscriptions.Payments.Length + state.Subscriptions.Followed.Length) + CommandMemory.BytesPerCommand * memory.Count;
         }
     }
@@ -192,9 +197,13 @@ public sealed class LedgerSession
                 await Answer(batch, decided, asked);
                 return;
             }
-            if (Invariants.Broken(decided.State) is { } broken) throw new BooksDoNotCloseException(Organization, broken);
-
             attempt++;
+            if (Invariants.Broken(decided.State) is { } broken)
+            {
+                // What a command is about (a usage record) may have been written by another activation that this one has not heard of.
+                if ((await ReadOn(state)).Version == state.Version) throw new BooksDoNotCloseException(Organization, broken);
+                continue;
+            }
             AppendOutcome outcome;
             try
             {

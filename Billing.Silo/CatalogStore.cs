@@ -29,9 +29,10 @@ public sealed class CatalogStore(Database database, CatalogDefaults defaults)
     /// <summary>Reads what was published. Nothing is written.</summary>
     public async Task<Catalogs> Load()
     {
-        var stored = await Stored();
-        if (stored.Count == 0) throw new InvalidDataException("No catalog was ever published here.");
-        return Keep(stored);
+        var rows = await Rows();
+        if (rows.Count == 0) throw new InvalidDataException("No catalog was ever published here.");
+        Keep(rows);
+        return Current;
     }
 
     /// <summary>Makes this content the current version. Content that is current already stays the version that it is.</summary>
@@ -40,33 +41,28 @@ public sealed class CatalogStore(Database database, CatalogDefaults defaults)
     {
         var (catalog, problems) = CatalogReader.Read(json, defaults);
         if (catalog is null) return problems;
-        var stored = await Stored();
+        var rows = await Rows();
         var hash = SHA256.HashData(json);
-        if (stored.Count == 0 || !SHA256.HashData(stored[^1].Json).AsSpan().SequenceEqual(hash))
+        if (rows.Count == 0 || !SHA256.HashData(rows[^1].Json).AsSpan().SequenceEqual(hash))
         {
-            if (Changed([.. stored.Select((row, i) => Parse(row.Json, i + 1))], catalog) is { Count: > 0 } changed) return changed;
+            if (Changed([.. rows.Select((row, i) => Parse(row.Json, i + 1))], catalog) is { Count: > 0 } changed) return changed;
             await database.Write(c => c.Execute(
                 "INSERT INTO catalogs (version, content_hash, json, published_at) VALUES (@version, @hash, @json, @now)",
-                new { version = stored.Count + 1, hash, json, now = Micros.Of(now) }));
-            stored.Add((json, Micros.Of(now)));
+                new { version = rows.Count + 1, hash, json, now = Micros.Of(now) }));
+            rows.Add((json, Micros.Of(now)));
         }
-        Keep(stored);
+        Keep(rows);
         return [];
     }
 
-    private Task<List<(byte[] Json, long PublishedAt)>> Stored() =>
-        database.Read(c => c.Query<(byte[] Json, long PublishedAt)>("SELECT json, published_at FROM catalogs ORDER BY version").AsList());
-
-    private Catalogs Keep(List<(byte[] Json, long PublishedAt)> stored)
-    {
-        var now = new Published(new Catalogs(stored.Select((row, i) => Parse(row.Json, i + 1))), stored.ConvertAll(row => row.PublishedAt));
-        Volatile.Write(ref published, now);
-        return now.Catalogs;
-    }
-
     /// <summary>When each version was published, version 1 first.</summary>
-    public async Task<IReadOnlyList<Instant>> PublishedAt() =>
-        [.. (await database.Read(c => c.Query<long>("SELECT published_at FROM catalogs ORDER BY version").AsList())).Select(Micros.ToInstant)];
+    public IReadOnlyList<Instant> PublishedAt => [.. Now.At.Select(Micros.ToInstant)];
+
+    private Task<List<(byte[] Json, long PublishedAt)>> Rows() =>
+        database.Read(c => c.Query<(byte[], long)>("SELECT json, published_at FROM catalogs ORDER BY version").AsList());
+
+    private void Keep(List<(byte[] Json, long PublishedAt)> rows) =>
+        Volatile.Write(ref published, new Published(new Catalogs(rows.Select((row, i) => Parse(row.Json, i + 1))), rows.ConvertAll(r => r.PublishedAt)));
 
     private Catalog Parse(byte[] json, int version)
     {

@@ -22,7 +22,7 @@ public static class CatalogRoutes
 
     private static async Task<IReadOnlyList<CatalogVersionView>> Versions(Services services)
     {
-        var (catalogs, published) = (services.Catalogs, await services.CatalogStore.PublishedAt());
+        var (catalogs, published) = (services.Catalogs, services.CatalogStore.PublishedAt);
         return [.. catalogs.All.Select((c, i) => new CatalogVersionView(c.Version, published[i], c == catalogs.Current, [.. c.Plans.Select(p => p.Id)]))];
     }
 

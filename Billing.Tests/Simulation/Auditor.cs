@@ -19,11 +19,9 @@ internal sealed class Auditor
     private readonly KeptBook kept;
     private readonly AlertBook alerts;
     private readonly Coverage coverage;
+    private readonly CorrectionBook corrections;
     private Instant recordedAt = Instant.MinValue;
     private long version;
-
-    /// <summary>The organization's subscription as it was before the last change of it.</summary>
-    private Subscription? before;
 
     public Auditor(string organization)
     {
@@ -32,6 +30,7 @@ internal sealed class Auditor
         kept = new KeptBook(plans);
         alerts = new AlertBook(plans, tokens, usage, holds);
         coverage = new Coverage(plans, tokens, usage, holds, billing);
+        corrections = new CorrectionBook(usage, tokens);
     }
 
     /// <param name="catalogs">Every version that was published when it was decided.</param>
@@ -56,13 +55,25 @@ internal sealed class Auditor
                 usage.Take(x);
                 usage.Plan(plans, x.EffectiveAt);
                 break;
+            case TimeZoneChanged x: Take(x); break;
+            case ClockAdvanced x: plans.Take(x); break;
             case UsageRecorded x:
-                coverage.Require(x, catalogs, enforced);
+                if (x.Corrects is null) coverage.Require(x, catalogs, enforced);
+                else corrections.Require(x);
                 if (x.Grants is { } burned) tokens.Consume(x, burned);
+                corrections.Take(x, catalogs);
                 usage.Take(x, plans);
                 if (x.Quantity > 0) alerts.Grew(x.Feature);
                 break;
-            case QuotaReset x: usage.Take(x); break;
+            case UsageVoided x:
+                corrections.Take(x, catalogs);
+                usage.Take(x);
+                usage.Plan(plans, x.RecordedAt);
+                break;
+            case QuotaReset x:
+                usage.Take(x, catalogs, plans);
+                alerts.Take(x);
+                break;
             case HoldPlaced x:
                 coverage.Require(x, catalogs);
                 holds.Take(x);
@@ -81,7 +92,8 @@ internal sealed class Auditor
             case TokensRevoked x: tokens.Take(x); break;
             case TokensExpired x: tokens.Take(x); break;
             case LinesAdded x:
-                kept.Take(x, plans.Own, before, catalogs);
+                kept.Take(x, catalogs);
+                corrections.Take(x, catalogs);
                 billing.Take(x, catalogs);
                 break;
             case InvoiceCreated x: billing.Take(x, catalogs); break;
@@ -103,14 +115,22 @@ internal sealed class Auditor
     private void Take(SubscriptionChanged e, Catalogs catalogs)
     {
         kept.Take(e, catalogs);
-        before = plans.Own;
         plans.Take(e);
         var at = PlanBook.At(e);
         usage.Move(e, e.Moved ?? [], at, plans);
-        usage.Billed(e.BilledGauges ?? []);
+        usage.Billed(e.BilledGauges ?? [], at, plans);
         usage.RequireInPlace(e, at, plans);
         usage.Plan(plans, at);
         alerts.Moved(at);
+    }
+
+    private void Take(TimeZoneChanged e)
+    {
+        plans.Take(e);
+        usage.Move(e, e.Moved ?? [], e.EffectiveAt, plans);
+        usage.RequireInPlace(e, e.EffectiveAt, plans);
+        usage.Plan(plans, e.EffectiveAt);
+        alerts.Moved(e.EffectiveAt);
     }
 
     /// <summary>What time brings, and what becomes of the last invoice, comes after an organization's end too.</summary>
@@ -127,6 +147,7 @@ internal sealed class Auditor
         kept.RequireNothingOverdue(recordedAt);
         billing.RequireNothingOverdue();
         alerts.RequireNothingMissing(recordedAt, catalogs);
+        corrections.RequireNothingMissing(catalogs);
     }
 
     /// <summary>The books and the state, side by side.</summary>
@@ -139,6 +160,7 @@ internal sealed class Auditor
         holds.Compare(state);
         billing.Compare(state);
         alerts.Compare(state);
+        corrections.Compare(state);
         var due = Earliest(usage.NextDue(), tokens.NextDue(), holds.NextDue(), plans.NextDue());
         Require(due is null || state.DueAt <= due, $"Something is due at {due} by the books, and at {state.DueAt} in the state.");
     }

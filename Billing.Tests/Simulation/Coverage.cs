@@ -19,11 +19,52 @@ internal sealed class Coverage(PlanBook plans, TokenBook tokens, UsageBook usage
 
     public void Require(UsageRecorded e, Catalogs catalogs, bool enforced)
     {
+        if (IsLate(e, catalogs))
+        {
+            RequireLate(e, catalogs, enforced);
+            return;
+        }
         var given = InForce(e, e.Plan, e.CatalogVersion, e.Feature, catalogs);
         if (e.Gauge is not null) RequireGauge(e, given, catalogs, enforced);
         else if (e.Hold is not null) RequireSettled(e, given, catalogs);
         else RequireUse(e, given, catalogs, enforced);
         if (e.Gauge is null) RequireWindows(e, catalogs, given);
+    }
+
+    /// <summary>Use in a closed window is covered by what was left there, on the terms that it ended with; rates do not apply.</summary>
+    private void RequireLate(UsageRecorded e, Catalogs catalogs, bool enforced)
+    {
+        var of = e.Plan is null ? null : catalogs.All[e.CatalogVersion - 1].Plans.FirstOrDefault(p => p.Id == e.Plan)?.Features.GetValueOrDefault(e.Feature);
+        var feature = Known(catalogs, e.Feature);
+        var closed = (e.Windows ?? []).Select(w => usage.Page(e.Feature)?.ClosedAt(w)).OfType<Tally>().Where(t => t.End <= e.RecordedAt).ToList();
+        var kept = closed.Find(t => t.Window == (of?.Window ?? feature.Meter!.Window) && t.Plan == e.Plan && t.CatalogVersion == e.CatalogVersion);
+        if (of is null && kept?.Limit is { } over) of = new PlanFeature(feature, true, null, over == long.MaxValue ? null : over, feature.Meter!.Window, LimitMode.Block, null, 402, [], []);
+        if (of is null)
+        {
+            Audit.Require(!enforced || plans.Given(plans.InForce(catalogs, e.RecordedAt).Plan, feature, e.RecordedAt) is not null, $"Event {e.Version} uses {e.Feature}, which {e.Plan} did not include.");
+            return;
+        }
+        var window = (e.Windows ?? []).FirstOrDefault(w => w.Window == of.Window);
+        Audit.Require(window is not null, $"Event {e.Version} does not count in the {of.Window} that limits {e.Feature}.");
+        if (window!.End > e.RecordedAt) return;
+        var limit = kept is null ? of.Allowance : kept.Limit is { } other ? other == long.MaxValue ? null : other : of.Allowance;
+        var used = usage.Page(e.Feature)?.ClosedAt(window)?.Used ?? 0;
+        var allowance = limit is { } most ? Math.Min(e.Quantity, Math.Max(0, most - used)) : e.Quantity;
+        Audit.Require(e.Allowance == allowance || (kept is null && plans.Given(plans.InForce(catalogs, e.RecordedAt).Plan, feature, e.RecordedAt)?.Allowance != of.Allowance),
+            $"Event {e.Version} takes {e.Allowance} of the allowance of the closed {window}; of {limit} {used} are used.");
+        Audit.Require(e.Overage == 0 || Allows(of) || !enforced, $"Event {e.Version} takes {e.Overage} more of {e.Feature} than there was.");
+        Same(e, e.Grants, tokens.Taken(e, Cost(e.ByTokens, feature)));
+    }
+
+    /// <summary>Whether a use happened before the running windows, of the plan's limit or of the billing period.</summary>
+    private bool IsLate(UsageRecorded e, Catalogs catalogs)
+    {
+        var (now, at) = (e.RecordedAt, Instant.Min(e.EffectiveAt, e.RecordedAt));
+        if (at == now || e.Gauge is not null || e.Hold is not null) return false;
+        var limit = plans.InForce(catalogs, now).Plan?.Features.GetValueOrDefault(e.Feature)?.Window ?? Known(catalogs, e.Feature).Meter!.Window;
+        return at < Start(Window.Period) || at < Start(limit);
+
+        Instant Start(Window kind) => usage.Open(e.Feature, kind, now)?.Start ?? plans.Window(kind, now).Start;
     }
 
     public void Require(HoldPlaced e, Catalogs catalogs)
@@ -116,7 +157,8 @@ internal sealed class Coverage(PlanBook plans, TokenBook tokens, UsageBook usage
     {
         var home = catalogs.All.Last(c => c.Features.Any(f => f.Id == e.Feature));
         var kinds = Kinds(home, e.Feature);
-        if (given is not null) kinds.UnionWith(Kinds(catalogs.All[plans.InForce(catalogs, e.RecordedAt).Version - 1], e.Feature));
+        var (plan, version) = plans.InForce(catalogs, e.RecordedAt);
+        if (plan?.Features.ContainsKey(e.Feature) == true) kinds.UnionWith(Kinds(catalogs.All[version - 1], e.Feature));
         // A lifetime counts only use under plans that give the feature once for a lifetime.
         if (given?.Window == Window.Lifetime) kinds.Add(Window.Lifetime);
         else kinds.Remove(Window.Lifetime);

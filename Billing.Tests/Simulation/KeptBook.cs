@@ -17,6 +17,10 @@ internal sealed class KeptBook(PlanBook plans)
     private sealed class Charges
     {
         public BaseCharge? Charged;
+
+        /// <summary>What was charged before the change that was recorded last.</summary>
+        public BaseCharge? Before;
+
         public Instant PaidUntil = Instant.MinValue;
     }
 
@@ -28,6 +32,9 @@ internal sealed class KeptBook(PlanBook plans)
     /// <summary>A pause that has to give the unused rest back.</summary>
     private Subscription? owed;
 
+    /// <summary>It became past due although its grace was over.</summary>
+    private bool isLate;
+
     // ---- taking events
 
     /// <param name="e">Before the plan book takes it.</param>
@@ -38,7 +45,8 @@ internal sealed class KeptBook(PlanBook plans)
         Require(next.Order is null && (known is null) == (next.Id == $"ls_{e.Version}") && (known is null) == (e.Change is Change.Started or Change.TrialStarted), $"Event {e.Version} is {e.Change} of {next.Id}.");
         Require(due is null && owed is null, $"Event {e.Version} changes {next.Id} before what is due for it is on a line.");
         if (known is null) charges[next.Id] = new Charges();
-        else Require(known is { Kept: not null, Ended: false } && known.CreatedAt == next.CreatedAt && known.Kept.Currency == kept.Currency, $"Event {e.Version} changes {next.Id}, which is {known.Status}.");
+        charges[next.Id].Before = charges[next.Id].Charged;
+        if (known is not null) Require(known is { Kept: not null, Ended: false } && known.CreatedAt == next.CreatedAt && known.Kept.Currency == kept.Currency, $"Event {e.Version} changes {next.Id}, which is {known.Status}.");
 
         var price = catalogs.All[next.CatalogVersion - 1].Plans.FirstOrDefault(p => p.Id == next.Plan)?.Prices.FirstOrDefault(p => p.Interval == next.Interval && p.Amount.Currency == kept.Currency)?.Amount.Amount ?? 0;
         switch (e.Change)
@@ -78,6 +86,8 @@ internal sealed class KeptBook(PlanBook plans)
                 break;
             case Change.PastDue:
                 Require(IsCharged(known!) && next.Status == Status.PastDue && kept.GraceUntil is not null, $"Event {e.Version} makes {next.Id} past due, which is {known!.Status}.");
+                Require(kept.GraceUntil >= e.RecordedAt, $"Event {e.Version} ends the grace of {next.Id} at {kept.GraceUntil}, before it is recorded.");
+                isLate = kept.GraceUntil == e.RecordedAt;
                 break;
             case Change.Unpaid:
                 Require(known!.Status == Status.PastDue && next.Status == Status.Unpaid && known.Kept!.GraceUntil == e.EffectiveAt, $"Event {e.Version} makes {next.Id} unpaid at {e.EffectiveAt}; its grace is until {known.Kept!.GraceUntil}.");
@@ -105,12 +115,11 @@ internal sealed class KeptBook(PlanBook plans)
         if (price == 0) charges[next.Id].PaidUntil = next.PeriodEnd;
     }
 
-    /// <param name="own">The organization's own subscription, as the event before left it.</param>
-    public void Take(LinesAdded e, Subscription? own, Subscription? before, Catalogs catalogs)
+    public void Take(LinesAdded e, Catalogs catalogs)
     {
         foreach (var line in e.Lines)
             if (line.Kind == LineKind.Base) Charge(e, line);
-            else if (line.Kind == LineKind.Proration) Prorate(e, line, own, before, catalogs);
+            else if (line.Kind == LineKind.Proration) Prorate(e, line, plans.Own, catalogs);
     }
 
     private void Charge(LinesAdded e, InvoiceLine line)
@@ -124,14 +133,13 @@ internal sealed class KeptBook(PlanBook plans)
     }
 
     /// <summary>To the second: what is left of what was charged goes back, and what is left at the new price is charged.</summary>
-    private void Prorate(LinesAdded e, InvoiceLine line, Subscription? own, Subscription? before, Catalogs catalogs)
+    private void Prorate(LinesAdded e, InvoiceLine line, Subscription? own, Catalogs catalogs)
     {
-        Require(own?.Kept is not null && before is not null && line.Start == e.EffectiveAt, $"Event {e.Version} prorates nothing.");
+        Require(own?.Kept is not null && line.Start == e.EffectiveAt, $"Event {e.Version} prorates nothing.");
         var of = charges[own!.Id];
         if (line.Amount < 0)
         {
-            Require(before!.Kept!.Charged is not null, $"Event {e.Version} gives back {line.Amount} of what was never charged.");
-            var charged = before.Kept.Charged!;
+            var charged = of.Before ?? of.Charged ?? new BaseCharge(0, line.Start, line.End);
             Require(line.Amount == -Rest(charged.Amount, charged.Start, charged.End, line.Start) && line.End == charged.End, $"Event {e.Version} gives back {line.Amount} until {line.End} of {charged}.");
             if (of.PaidUntil == charged.End) of.PaidUntil = line.Start;
             if (owed?.Id == own.Id) owed = null;
@@ -153,15 +161,17 @@ internal sealed class KeptBook(PlanBook plans)
 
     public void RequireNothingOverdue(Instant now)
     {
+        foreach (var of in charges.Values) of.Before = null;
         Require(due is null, $"A period of {due?.Of.Id} began and is on no line.");
         Require(owed is null || Rest(charges[owed.Id].Charged?.Amount ?? 0, charges[owed.Id].Charged?.Start ?? now, charges[owed.Id].Charged?.End ?? now, owed.Kept!.PausedAt ?? now) == 0, $"{owed?.Id} was paused and nothing given back.");
-        owed = null;
+        (owed, var wasLate, isLate) = (null, isLate, false);
         if (plans.Own is not { Kept: { } kept, Ended: false } own) return;
         if (own.Status == Status.Paused) charges[own.Id].Charged = null;
         Require(kept.Charged is null || kept.Charged == charges[own.Id].Charged, $"{own.Id} says that {kept.Charged} was charged; by the books {charges[own.Id].Charged}.");
         if (plans.Closed is not null) return;
         Require(!IsCharged(own) && !own.CancelAtPeriodEnd || now < own.PeriodEnd, $"The period of {own.Id} ended at {own.PeriodEnd}, and it is {own.Status} at {now}.");
-        Require(own.Status != Status.PastDue || now < kept.GraceUntil, $"The grace of {own.Id} ended at {kept.GraceUntil}, and it is past due at {now}.");
+        // A failure that is heard of too late makes it past due first, and unpaid with what comes next.
+        Require(own.Status != Status.PastDue || now < kept.GraceUntil || wasLate, $"The grace of {own.Id} ended at {kept.GraceUntil}, and it is past due at {now}.");
     }
 
     private static bool IsCharged(Subscription own) => own.Status is Status.Trialing or Status.Active or Status.PastDue;

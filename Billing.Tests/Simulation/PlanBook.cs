@@ -162,6 +162,18 @@ internal sealed class PlanBook
             .ThenBy(s => s.CreatedAt).ThenBy(s => s.Id, StringComparer.Ordinal).Last();
     }
 
+    public void Take(TimeZoneChanged e)
+    {
+        Zone = DateTimeZoneProviders.Tzdb[e.TimeZone];
+        prorated = [.. prorated.Select(p => p.End > e.EffectiveAt && (e.Moved ?? []).FirstOrDefault(m => m.Window == p.Window) is { } to ? p with { End = to.End } : p)];
+    }
+
+    public void Take(ClockAdvanced e)
+    {
+        Require(IsTest && e.To > e.RecordedAt && e.AheadMicros >= Ahead.ToInt64Nanoseconds() / 1_000, $"Event {e.Version} sets the clock to {e.To}, {e.AheadMicros} ahead.");
+        Ahead = Duration.FromNanoseconds(e.AheadMicros * 1_000L);
+    }
+
     /// <summary>When a change begins to count: as it is heard of from Stripe, or when the clock brought it.</summary>
     public static Instant At(SubscriptionChanged e) => e.Followed is { Kept: null } ? e.RecordedAt : e.EffectiveAt;
 

@@ -138,6 +138,18 @@ internal sealed class TokenBook
         foreach (var part in grants) Find(e, part.Grant).Held -= part.Tokens;
     }
 
+    /// <summary>Burned tokens come back: they pay what the grant owes, stay expired with it, or can be burned again.</summary>
+    public void Return(LedgerEvent e, TokenReturn part)
+    {
+        var lot = Find(e, part.Grant);
+        Require(part.Remaining >= 0 && part.Expired >= 0 && part.Revoked >= 0 && part.Revoked <= lot.Debt, $"Event {e.Version} gives back {part}; {lot.Id} owes {lot.Debt}.");
+        Require(part.Expired == 0 || !lot.IsLive(e.RecordedAt), $"Event {e.Version} expires tokens of {lot.Id}, which runs until {lot.Until}.");
+        lot.Consumed -= part.Remaining + part.Expired + part.Revoked;
+        lot.Expired += part.Expired;
+        lot.Revoked += part.Revoked;
+        lot.Debt -= part.Revoked;
+    }
+
     private void Add(Lot lot)
     {
         Require(lot.Granted > 0, $"{lot.Id} has {lot.Granted} tokens.");

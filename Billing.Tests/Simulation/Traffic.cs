@@ -19,6 +19,10 @@ internal static class Traffic
         (60, (_, d, _) => Hold(d)),
         (45, (t, d, _) => AHold(t, d) is { } hold ? new SettleHold(hold, d.Percent(15) ? 0 : Quantity(d, t.FeatureOf(hold)), null) { Id = "", ContentHash = [], At = default } : null),
         (15, (t, d, _) => AHold(t, d) is { } hold ? new ReleaseHold(hold) { Id = "", ContentHash = [], At = default } : null),
+        (25, (t, d, _) => ARecord(t, d) is { } record ? new VoidUsage(record, d.Percent(50) ? "mistake" : null) { Id = "", ContentHash = [], At = default } : null),
+        (25, (t, d, _) => ARecord(t, d) is { } record ? new CorrectUsage(record, Quantity(d, record.Feature), "recount") { Id = "", ContentHash = [], At = default } : null),
+        (4, (_, d, _) => new ChangeTimeZone(d.Percent(5) ? "Nowhere/Else" : d.Of(World.Zones)) { Id = "", ContentHash = [], At = default }),
+        (6, (t, d, now) => t.State.Account.Test || d.Percent(5) ? new AdvanceClock(t.State.Now(now) + d.Of([Duration.FromMinutes(d.Between(-10, 300)), Duration.FromDays(d.Between(1, 70))])) { Id = "", ContentHash = [], At = default } : null),
         (40, (_, d, now) => new GrantTokens(d.Percent(70) ? GrantKind.Granted : GrantKind.Promotional, d.Between(1, 60), d.Of([50, 50, 10, 90, 0]),
             d.Percent(50) ? now + Duration.FromMinutes(d.Between(-10, 20_000)) : null, "welcome") { Id = "", ContentHash = [], At = default }),
         (8, (_, d, _) => new ConfigureTopUp(d.Percent(15) ? null : new TopUpTerms(d.Of(["small", "small", "large", "none"]), d.Between(0, 60), d.Between(0, 4), d.Between(400, 9_000), d.Of([0, 10, 60, 1_440])))
@@ -74,6 +78,14 @@ internal static class Traffic
             if (Next(tenant, dice, now) is { By: not "stripe" } command) return command;
     }
 
+    /// <summary>As a route does each time that it is asked: what a gauge went through is read from the journal.</summary>
+    public static Command Reread(Tenant tenant, Command command) => command switch
+    {
+        VoidUsage { Record.Gauge: not null } c => c with { History = tenant.HistoryOf(c.Record.Feature) },
+        CorrectUsage { Record.Gauge: not null } c => c with { History = tenant.HistoryOf(c.Record.Feature) },
+        _ => command,
+    };
+
     public static Command Named(Command command, string id, Instant now)
     {
         var content = command with { Id = "", ContentHash = [], At = default, By = null };
@@ -122,6 +134,10 @@ internal static class Traffic
         if (t.State.Holds.Length > 0 && d.Percent(85)) return d.Of(t.State.Holds).Id;
         return t.State.EndedHolds.Length > 0 ? $"ho_{d.Of(t.State.EndedHolds).Version}" : d.Percent(3) ? "ho_1" : null;
     }
+
+    /// <summary>A usage record, new ones more often than old ones, and now and then one that was taken back before.</summary>
+    private static UsageRecorded? ARecord(Tenant t, Dice d) =>
+        t.Records.Count == 0 ? null : d.Percent(50) ? t.Records[^d.Between(1, Math.Min(5, t.Records.Count))] : d.Of(t.Records);
 
     private static string? AnInvoice(Tenant t, Dice d)
     {
