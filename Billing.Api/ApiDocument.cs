@@ -24,9 +24,12 @@ internal static class ApiDocument
         ["from"] = ("The first instant of it; 30 days before its end without one.", new OpenApiSchema { Type = JsonSchemaType.String, Format = "date-time" }),
         ["to"] = ("The first instant after it; now without one.", new OpenApiSchema { Type = JsonSchemaType.String, Format = "date-time" }),
         ["bucket"] = ("hour, day (without one) or month.", new OpenApiSchema { Type = JsonSchemaType.String, Enum = ["hour", "day", "month"] }),
+        ["at"] = ("The moment; now without one.", new OpenApiSchema { Type = JsonSchemaType.String, Format = "date-time" }),
         ["after"] = ("The version after which to begin.", new OpenApiSchema { Type = JsonSchemaType.Integer }),
         ["type"] = ("An event type such as usage-recorded.", new OpenApiSchema { Type = JsonSchemaType.String }),
         ["status"] = ("draft, open, paid, void or uncollectible.", new OpenApiSchema { Type = JsonSchemaType.String, Enum = ["draft", "open", "paid", "void", "uncollectible"] }),
+        ["at"] = ("now, or period_end (without one).", new OpenApiSchema { Type = JsonSchemaType.String, Enum = ["now", "period_end"] }),
+        ["prorate"] = ("With at=now: whether the unused rest is credited.", new OpenApiSchema { Type = JsonSchemaType.Boolean }),
         ["state"] = ("pending, applied, ignored, unclaimed or failed.", new OpenApiSchema { Type = JsonSchemaType.String, Enum = ["pending", "applied", "ignored", "unclaimed", "failed"] }),
     };
 
@@ -96,9 +99,10 @@ internal static class ApiDocument
         app.MapGet("/", () => Results.Redirect("/swagger")).ExcludeFromDescription();
     }
 
-    /// <summary>A check is a POST because it has a body; it changes nothing.</summary>
+    /// <summary>A check or a preview is a POST because it has a body; it changes nothing.</summary>
     private static bool ChangesAnOrganization(string path, string? method) =>
-        method is "POST" or "PUT" or "DELETE" && path.StartsWith("v1/organizations", StringComparison.Ordinal) && !path.EndsWith("/check", StringComparison.Ordinal);
+        method is "POST" or "PUT" or "DELETE" && path.StartsWith("v1/organizations", StringComparison.Ordinal) && !path.EndsWith("/check", StringComparison.Ordinal) && !path.EndsWith("/preview", StringComparison.Ordinal)
+        || path == "v1/catalog/moves";
 
     /// <summary>What every route of a kind may refuse, beside what it names itself.</summary>
     private static void AddProblems(OpenApiOperation operation, OpenApiOperationTransformerContext context, string path, IList<object> metadata)

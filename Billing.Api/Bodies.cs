@@ -71,6 +71,13 @@ public sealed record SettleHoldBody([property: Required, JsonConverter(typeof(Qu
 /// <summary>Nothing: a body with anything in it is refused.</summary>
 public sealed record EmptyBody;
 
+/// <param name="Reason">Kept in the ledger for ever: no names, no addresses.</param>
+public sealed record VoidBody(string? Reason);
+
+/// <param name="Quantity">What it should have been, in whole units with at most the meter's decimals.</param>
+/// <param name="Reason">Kept in the ledger for ever: no names, no addresses.</param>
+public sealed record CorrectBody([property: Required, JsonConverter(typeof(QuantityJson))] decimal? Quantity, string? Reason);
+
 /// <param name="Allowance">Metered features: whole units in the window; a gauge's limit.</param>
 /// <param name="Unlimited">Metered features: no limit.</param>
 /// <param name="Until">When the plan's word stands again; without one, when the override is removed.</param>
@@ -126,8 +133,61 @@ public sealed record FailTopUpBody([property: Required] string? Failure);
 public sealed record AlertView(
     long Version, string Kind, Instant At, string Message, string? Feature, int? Percent, string? Window, Instant? Start, Instant? End, decimal? Value, decimal? Limit);
 
+/// <param name="Plan">May be left out to say only whether there is a payment method.</param>
+/// <param name="Interval">month, quarter or year: to subscribe, or to change the interval. Without one, an operator gives the plan, unless the ledger keeps a subscription.</param>
+/// <param name="Currency">The catalog's without one.</param>
+/// <param name="At">When a change counts: now or period_end. Without one, an upgrade now and a downgrade at the period's end.</param>
+/// <param name="Trial">True: with the plan's trial, or not at all; false: without. Left out: with, if it was not used yet.</param>
+/// <param name="PaymentMethod">Whether there is something to pay with when a trial ends.</param>
+/// <param name="Proration">What becomes of a change's credits and charges: next_invoice (without one), invoice_now, or none (operators only).</param>
+/// <param name="Comp">An operator gives the plan, free of its price, whatever subscription there is.</param>
+/// <param name="Until">When a plan that an operator gives ends; it stands without one.</param>
 /// <param name="Reason">Kept in the ledger for ever: no names, no addresses.</param>
-public sealed record SetPlanBody([property: Required] string? Plan, string? Reason);
+public record SubscriptionBody(
+    string? Plan = null, string? Interval = null, string? Currency = null, string? At = null, bool? Trial = null, bool? PaymentMethod = null, string? Proration = null, bool Comp = false,
+    Instant? Until = null, string? Reason = null);
+
+/// <summary>A change, or what else may be done with a subscription.</summary>
+/// <param name="Action">change (without one), cancel, pause, resume or reactivate.</param>
+/// <param name="Prorate">Cancelling now: whether the unused rest is credited.</param>
+public sealed record PreviewBody(
+    string? Plan = null, string? Interval = null, string? Currency = null, string? At = null, bool? Trial = null, bool? PaymentMethod = null, string? Proration = null, bool Comp = false,
+    Instant? Until = null, string? Reason = null, string? Action = null, bool? Prorate = null)
+    : SubscriptionBody(Plan, Interval, Currency, At, Trial, PaymentMethod, Proration, Comp, Until, Reason);
+
+/// <param name="Reason">Kept in the ledger for ever: no names, no addresses.</param>
+public sealed record ReasonBody(string? Reason);
+
+/// <param name="Invoice">An invoice's id or number.</param>
+/// <param name="Status">paid or failed.</param>
+/// <param name="Attempt">Which attempt failed; the next one without it.</param>
+/// <param name="At">When; now without it.</param>
+public sealed record PaymentBody([property: Required] string? Invoice, [property: Required] string? Status, int? Attempt, Instant? At);
+
+/// <param name="TimeZone">An IANA name such as Europe/Berlin.</param>
+public sealed record TimeZoneBody([property: Required] string? TimeZone);
+
+/// <param name="To">What the clock is to say.</param>
+/// <param name="ByDays">Or how far it goes, in days of 24 hours.</param>
+public sealed record AdvanceClockBody(Instant? To, int? ByDays);
+
+/// <param name="ToVersion">A version of the catalog, newer or older.</param>
+/// <param name="Plan">Only organizations on this plan.</param>
+/// <param name="FromVersion">Only those on this version.</param>
+/// <param name="Organizations">Only these; all without it. At most 500.</param>
+/// <param name="DryRun">Shows what would change, and changes nothing.</param>
+/// <param name="Limit">How many organizations are looked at: 1 to 500; 100 without it.</param>
+/// <param name="Cursor">next_cursor of the answer before.</param>
+/// <param name="Reason">Kept in the ledger for ever: no names, no addresses.</param>
+public sealed record CatalogMovesBody(
+    [property: Required] int? ToVersion, string? Plan, int? FromVersion, IReadOnlyList<string>? Organizations, bool DryRun, int? Limit, string? Cursor, string? Reason);
+
+/// <param name="Moved">Of those on this page; what is at the version already is left out.</param>
+/// <param name="NextCursor">For the next page; null when all were looked at.</param>
+public sealed record CatalogMovesView(int ToVersion, bool DryRun, int Moved, int Refused, IReadOnlyList<CatalogMoveView> Organizations, string? NextCursor);
+
+/// <param name="Current">It is what is sold now.</param>
+public sealed record CatalogVersionView(int Version, Instant PublishedAt, bool Current, IReadOnlyList<string> Plans);
 
 /// <param name="Draft">True leaves it without a number until it is finalized.</param>
 /// <param name="Currency">An invoice has one; the catalog's without it, or the other one that something is pending in.</param>
@@ -209,7 +269,7 @@ public sealed record LedgerEventView(
 public sealed record VerificationView(bool Ok, long Events, string Head, long? FirstBadVersion, string? Problem);
 
 /// <summary>One change of the token balance.</summary>
-/// <param name="Kind">purchased, granted, promotional, burned, held, freed, revoked or expired.</param>
+/// <param name="Kind">purchased, granted, promotional, burned, returned, held, freed, revoked or expired.</param>
 /// <param name="Tokens">Positive adds to the balance, negative takes from it.</param>
 public sealed record TokenTransactionView(
     long Version, string Kind, long Tokens, string Grant, Instant At, string? Feature, string? Usage, string? Package, string? Payment, string? Reason)
@@ -228,7 +288,11 @@ public sealed record UsageBucketView(
 
 public sealed record PlanView(
     string Id, string Name, string? Description, bool InviteOnly, int? TrialDays, bool TrialRequiresPaymentMethod, IReadOnlyList<PriceView> Prices,
-    IReadOnlyList<PlanFeatureView> Features);
+    IReadOnlyList<PlanFeatureView> Features)
+{
+    /// <summary>The one organization that the plan is made for.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public string? CustomFor { get; init; }
+}
 
 public sealed record PriceView(string Interval, Money Price, string LookupKey);
 
@@ -297,6 +361,11 @@ public sealed class QuantityJson : JsonConverter<decimal>
 [JsonSerializable(typeof(HoldBody))]
 [JsonSerializable(typeof(SettleHoldBody))]
 [JsonSerializable(typeof(EmptyBody))]
+[JsonSerializable(typeof(VoidBody))]
+[JsonSerializable(typeof(CorrectBody))]
+[JsonSerializable(typeof(UsageVoidView))]
+[JsonSerializable(typeof(UsageExplanationView))]
+[JsonSerializable(typeof(StateView))]
 [JsonSerializable(typeof(OverrideBody))]
 [JsonSerializable(typeof(RemoveOverrideBody))]
 [JsonSerializable(typeof(SpendCapsBody))]
@@ -308,12 +377,21 @@ public sealed class QuantityJson : JsonConverter<decimal>
 [JsonSerializable(typeof(SpendCapsView))]
 [JsonSerializable(typeof(EntitlementsView))]
 [JsonSerializable(typeof(GrantBody))]
-[JsonSerializable(typeof(SetPlanBody))]
 [JsonSerializable(typeof(TopUpBody))]
 [JsonSerializable(typeof(CompleteTopUpBody))]
 [JsonSerializable(typeof(FailTopUpBody))]
 [JsonSerializable(typeof(TopUpView))]
 [JsonSerializable(typeof(Page<AlertView>))]
+[JsonSerializable(typeof(SubscriptionBody))]
+[JsonSerializable(typeof(PreviewBody))]
+[JsonSerializable(typeof(ReasonBody))]
+[JsonSerializable(typeof(PaymentBody))]
+[JsonSerializable(typeof(TimeZoneBody))]
+[JsonSerializable(typeof(AdvanceClockBody))]
+[JsonSerializable(typeof(CatalogMovesBody))]
+[JsonSerializable(typeof(CatalogMovesView))]
+[JsonSerializable(typeof(IReadOnlyList<CatalogVersionView>))]
+[JsonSerializable(typeof(ChangePreviewView))]
 [JsonSerializable(typeof(ApiKeyBody))]
 [JsonSerializable(typeof(NewApiKeyView))]
 [JsonSerializable(typeof(Page<ApiKeyView>))]

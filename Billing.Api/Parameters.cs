@@ -79,6 +79,14 @@ public static class RequestExtensions
             : throw new ApiException("invalid_parameter", $"'{text}' is unknown. Known: {string.Join(", ", Enum.GetValues<T>().Select(v => Spelling.Of(v)))}.", name);
     }
 
+    /// <summary>true or false; false without it.</summary>
+    public static bool FlagParameter(this HttpContext http, string name) => http.Request.Query[name].FirstOrDefault() switch
+    {
+        null or "false" => false,
+        "true" => true,
+        { } text => throw new ApiException("invalid_parameter", $"'{text}' is neither true nor false.", name),
+    };
+
     /// <summary>The place after which a page begins. Opaque to callers.</summary>
     public static long CursorParameter(this HttpContext http)
     {

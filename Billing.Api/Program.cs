@@ -65,15 +65,13 @@ public static class Program
         v1.MapEntitlements(services);
         v1.MapUsage(services);
         v1.MapTokens(services);
-        v1.MapTopUps(services);
         v1.MapAlerts(services);
         v1.MapSubscription(services);
         v1.MapInvoices(services);
         v1.MapOrganizations(services);
         v1.MapPlans(services);
         v1.MapLedger(services);
-        v1.MapStripe(services);
-        app.MapStripeWebhook(services);
+        app.MapStripe(v1, services);
         v1.MapKeys(services);
         app.MapSystem(v1);
         app.Announce(settings);

@@ -62,7 +62,7 @@ internal static class Exporting
             return 0;
         });
         foreach (var problem in problems) await terminal.Error.WriteLineAsync(problem);
-        await terminal.Out.WriteLineAsync($"{files:N0} organizations with {events:N0} events are in {folder}.");
+        await terminal.Out.WriteLineAsync($"{Terminal.Count(files, "organization")} with {Terminal.Count(events, "event")}: in {folder}.");
         return problems.Count == 0 ? ExitCode.Good : ExitCode.Finding;
     }
 

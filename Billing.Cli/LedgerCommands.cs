@@ -53,6 +53,11 @@ internal static class LedgerCommands
         };
         var all = new Option<bool>("--all") { Description = "Every organization of the journal." };
         var head = new Option<string?>("--head") { Description = "A signed head that was kept: it must lie on the stream.", HelpName = "FILE" };
+        // A mistyped option is not taken for a file.
+        targets.Validators.Add(result =>
+        {
+            foreach (var token in result.Tokens.Where(t => t.Value.StartsWith('-') && t.Value != "-")) result.AddError($"There is no option '{token.Value}' here.");
+        });
         var command = new Command("verify", "Recompute hashes, versions, books and head. Names the first bad event. Ends with 0 when all is well, with 1 on a finding.")
         {
             targets, all, head, PublicKey,
@@ -87,7 +92,10 @@ internal static class LedgerCommands
         {
             Description = "The export or organization that it must lie on. Without it, only the signature is checked.", Arity = ArgumentArity.ZeroOrOne,
         };
-        var command = new Command("check-head", "Check a signed head, and with an export or organization that it lies on it: `verify --head`, the other way round.") { head, target, PublicKey };
+        var command = new Command("check-head", "Check a signed head, and with an export or organization that it lies on it: `verify --head`, the other way round.")
+        {
+            head, target, PublicKey,
+        };
         command.SetAction(async (parsed, stop) =>
         {
             var kept = await KeptHead.Read(parsed.GetRequiredValue(head), parsed.GetValue(PublicKey));

@@ -4,19 +4,25 @@ namespace Billing.Cli;
 
 /// <summary>Where a command reads and writes. Tests give it their own.</summary>
 /// <param name="Bytes">Where an export goes: byte for byte, whatever encoding the terminal has.</param>
-/// <param name="IsWatched">Somebody looks at <paramref name="Error"/>: progress is drawn there.</param>
-internal sealed record Terminal(Stream In, TextWriter Out, TextWriter Error, Stream Bytes, TimeProvider Time, bool IsWatched)
+/// <param name="Watched">Whether somebody looks at <paramref name="Error"/>: then progress is drawn there.</param>
+internal sealed record Terminal(Stream In, TextWriter Out, TextWriter Error, Stream Bytes, TimeProvider Time, InteractionSupport Watched)
 {
     public static Terminal Standard() => new(
-        Console.OpenStandardInput(), Console.Out, Console.Error, Console.OpenStandardOutput(), TimeProvider.System, !Console.IsErrorRedirected);
+        Console.OpenStandardInput(), Console.Out, Console.Error, Console.OpenStandardOutput(), TimeProvider.System,
+        Console.IsErrorRedirected ? InteractionSupport.No : InteractionSupport.Detect);
+
+    public static string Count(long number, string what) => $"{number:N0} {what}{(number == 1 ? "" : "s")}";
 
     /// <summary>Does the work beneath a progress bar.</summary>
     /// <param name="total">What the work counts up to; 0 where it is not known.</param>
     /// <param name="work">Gets what to tell how far it is.</param>
     public async Task<T> Progress<T>(string what, long total, Func<Action<long>, Task<T>> work)
     {
-        if (!IsWatched) return await work(_ => { });
-        var console = AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(Error) });
+        if (Watched == InteractionSupport.No) return await work(_ => { });
+        var console = AnsiConsole.Create(new AnsiConsoleSettings
+        {
+            Out = new AnsiConsoleOutput(Error), Interactive = Watched, Ansi = Watched == InteractionSupport.Yes ? AnsiSupport.Yes : AnsiSupport.Detect,
+        });
         return await console.Progress().AutoClear(true).Columns(new SpinnerColumn(), new TaskDescriptionColumn(), new ProgressBarColumn(), new PercentageColumn(), new RemainingTimeColumn())
             .StartAsync(async context =>
             {

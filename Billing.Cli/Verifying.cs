@@ -18,20 +18,26 @@ internal static class Verifying
             await terminal.Out.WriteLineAsync($"{kept.File}: {forged}");
             return ExitCode.Finding;
         }
-        if (kept is not null)
-            await terminal.Out.WriteLineAsync($"{kept.File}: version {kept.Head.Version} of {kept.Head.Organization}, signed well at {InstantPattern.ExtendedIso.Format(kept.Head.SignedAt)} by the key {kept.Head.KeyId}{(kept.IsTrusted ? "" : " that it brings along")}.");
+        if (kept is { Head: var head })
+            await terminal.Out.WriteLineAsync(
+                $"{kept.File}: version {head.Version} of {head.Organization}, signed well at {InstantPattern.ExtendedIso.Format(head.SignedAt)} "
+                + $"by the key {head.KeyId}{(kept.IsTrusted ? "" : " that it brings along")}.");
 
         var result = ExitCode.Good;
         foreach (var target in targets)
         {
             var report = await Verify(terminal, journal, target, kept?.Head, stop);
             if (report.Problem is not null) result = ExitCode.Finding;
-            var place = report.FirstBadVersion is > 0 and { } version ? $"version {version}: " : "";
-            await terminal.Out.WriteLineAsync(report.Problem is { } problem
-                ? $"{target}: BAD at {place}{problem}"
-                : $"{target}: good. {report.Events:N0} events of {report.Organization}, head {Convert.ToHexStringLower(report.Head)}{(kept is null ? "" : ", and the kept head lies on them")}.");
+            await terminal.Out.WriteLineAsync($"{target}: {Said(report, kept)}");
         }
         return result;
+    }
+
+    private static string Said(ChainReport report, KeptHead? kept)
+    {
+        if (report.Problem is { } problem) return report.FirstBadVersion is > 0 and var version ? $"BAD at version {version}: {problem}" : $"BAD: {problem}";
+        var held = kept is null ? "" : ", and the kept head lies on them";
+        return $"good. {Terminal.Count(report.Events, "event")} of {report.Organization}, head {Convert.ToHexStringLower(report.Head)}{held}.";
     }
 
     /// <summary>Everything that the journal holds.</summary>
@@ -56,7 +62,8 @@ internal static class Verifying
             return 0;
         });
 
-        if (bad.Count + inventory.Problems.Count > 0)
+        var findings = bad.Count + inventory.Problems.Count;
+        if (findings > 0)
         {
             var table = new Table().AddColumns("Organization", "First bad version", "What is wrong");
             foreach (var found in bad.OrderBy(b => b.Organization, StringComparer.Ordinal))
@@ -64,8 +71,9 @@ internal static class Verifying
             foreach (var problem in inventory.Problems) table.AddRow("", "", Markup.Escape(problem));
             terminal.Print(table);
         }
-        await terminal.Out.WriteLineAsync($"{inventory.Organizations.Count:N0} organizations, {events:N0} events: {(bad.Count + inventory.Problems.Count is var findings and > 0 ? $"{findings} findings" : "all good")}.");
-        return bad.IsEmpty && inventory.Problems.Count == 0 ? ExitCode.Good : ExitCode.Finding;
+        await terminal.Out.WriteLineAsync(
+            $"{Terminal.Count(inventory.Organizations.Count, "organization")}, {Terminal.Count(events, "event")}: {(findings > 0 ? Terminal.Count(findings, "finding") : "all good")}.");
+        return findings == 0 ? ExitCode.Good : ExitCode.Finding;
     }
 
     private static async Task<ChainReport> Verify(Terminal terminal, JournalFile journal, string target, SignedHead? kept, CancellationToken stop)
@@ -76,7 +84,8 @@ internal static class Verifying
             await using var export = File.OpenRead(target);
             return await VerifyExport(terminal, target, export, kept, stop);
         }
-        if (!journal.Exists) throw new UsageException($"There is no file '{target}', and no journal at '{journal.Path}' that could have an organization of that name. Say with --journal where it is.");
+        if (!journal.IsNamed && !journal.Exists)
+            throw new UsageException($"There is no file '{target}', and no journal at '{journal.Path}' that could have such an organization. Say with --journal where it is.");
         await using var database = journal.Open();
         var sqlite = new SqliteJournal(database);
         // What is signed to be there is missing, and not unknown.

@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using Billing.Ledger;
 using NodaTime;
 
@@ -38,6 +39,9 @@ public interface IOrganizationLedger
     /// <summary>Use in the running billing period. Null when there is no such organization.</summary>
     ValueTask<UsageView?> Usage(Instant now);
 
+    /// <summary>The versions of usage records that were voided, ascending. Null when there is no such organization.</summary>
+    ValueTask<ImmutableArray<long>?> Voided();
+
     /// <summary>Token balance and grants. Null when there is no such organization.</summary>
     ValueTask<TokensView?> Tokens(Instant now);
 
@@ -46,6 +50,12 @@ public interface IOrganizationLedger
 
     /// <summary>The plan in force, the subscription behind it and its payments. Null when there is no such organization.</summary>
     ValueTask<SubscriptionView?> Subscription(Instant now);
+
+    /// <summary>What a command about the subscription would come to, decided on the state as it is. Nothing is written.</summary>
+    ValueTask<ChangePreviewResult> PreviewChange(Command command);
+
+    /// <summary>What moving to a version of the catalog would change. Null when there is no such organization, or no plan of its own to move.</summary>
+    ValueTask<CatalogMoveView?> PreviewMove(int version, Instant now);
 
     /// <summary>Every invoice without its content, newest first. Null when there is no such organization.</summary>
     ValueTask<IReadOnlyList<InvoiceView>?> Invoices();

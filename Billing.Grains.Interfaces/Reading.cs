@@ -21,9 +21,12 @@ public static class Reading
         if (Ask(state, catalogs, featureId, quantity, out var feature, out var units) is { } rejection) return new ExplainResult(null, rejection);
         var why = new Explanation();
         var entitlement = Entitlements.Evaluate(state, catalogs, feature!, units, state.Now(clock), why: why);
-        StepView[] steps = [.. why.Steps.Select(s => new StepView(s.Rule, s.Outcome, s.Numbers.ToDictionary(n => n.Key, n => Text(n.Value)), s.Events))];
-        return new ExplainResult(new ExplanationView(EntitlementView.Of(entitlement), state.Version, state.Now(clock), steps), null);
+        return new ExplainResult(new ExplanationView(EntitlementView.Of(entitlement), state.Version, state.Now(clock), Steps(why)), null);
     }
+
+    /// <summary>The steps as text.</summary>
+    public static StepView[] Steps(Explanation why) =>
+        [.. why.Steps.Select(s => new StepView(s.Rule, s.Outcome, s.Numbers.ToDictionary(n => n.Key, n => Text(n.Value)), s.Events))];
 
     /// <summary>For an entitlement after a command: one unit of the feature.</summary>
     public static EntitlementView? Entitlement(State state, Catalogs catalogs, string featureId, Instant clock) =>
@@ -38,7 +41,10 @@ public static class Reading
     {
         var force = Subscriptions.InForce(state, catalogs, state.Now(clock));
         return new OrganizationView(state.Organization, force.Plan?.Id, Status(force), state.Account.Zone.Id, state.Account.Test,
-            state.Account.OpenedAt!.Value, state.Account.ClosedAt, state.Version);
+            state.Account.OpenedAt!.Value, state.Account.ClosedAt, state.Version)
+        {
+            Clock = state.Account.Ahead > Duration.Zero ? state.Now(clock) : null,
+        };
     }
 
     /// <summary>Use in the running billing period, of every metered feature of the current catalog.</summary>
@@ -110,8 +116,40 @@ public static class Reading
             own is null ? null : Spelling.Of(own.Interval), new PeriodView(period.Start, period.End), own?.TrialEnd, own?.CancelAtPeriodEnd ?? false,
             own?.CancelAt, own?.CanceledAt, own?.EndedAt, force.GraceUntil,
             [.. state.Subscriptions.Payments.Select(p => new PaymentView(p.Invoice, p.Paid ? "paid" : "failed", new Money(p.Amount, p.Currency),
-                p.FailedAttempts, p.FirstFailedAt, p.PaidAt))]);
+                p.FailedAttempts, p.FirstFailedAt, p.PaidAt))])
+        {
+            KeptBy = own is null or { Ended: true } ? null : own.Kept is null ? "stripe" : "ledger",
+            Price = own is null ? null : KeptSubscriptions.PriceOf(catalogs, own)?.Amount,
+            Scheduled = own?.Kept?.Scheduled is { } to && now < own.PeriodEnd ? new ScheduledChangeView(to.Plan, Spelling.Of(to.Interval), own.PeriodEnd) : null,
+            PaymentMethod = own?.Kept?.HasPaymentMethod,
+            PausedAt = own is { Status: SubscriptionStatus.Paused } ? own.Kept?.PausedAt : null,
+            Until = force.Source == PlanSource.Operator ? state.Subscriptions.OperatorPlan!.Until : null,
+            TrialUsed = state.Subscriptions.TrialUsed,
+        };
     }
+
+    /// <summary>All of it at one time. The organization had been opened.</summary>
+    /// <param name="at">By the organization's own clock.</param>
+    /// <param name="state">What was recorded by then.</param>
+    public static StateView State(State state, Catalogs catalogs, Instant at)
+    {
+        var clock = at - state.Account.Ahead;
+        return new StateView(at, state.Version, Organization(state, catalogs, clock), Subscription(state, catalogs, clock), Usage(state, catalogs, clock), Tokens(state, clock),
+            Holds(state, catalogs, clock), Overrides(state, catalogs, clock), SpendCaps(state, catalogs, clock), BillingTermsView.Of(state, catalogs),
+            [.. state.Billing.Pending.Select(l => InvoiceLineView.Of(l, catalogs))], [.. state.Billing.Invoices.Reverse().Select(InvoiceView.Of)], TopUp(state, catalogs, clock),
+            state.Account.Customers, state.Account.Invitations, [.. state.Voided.Select(Ids.UsageRecord)], state.DueAt, All(state, catalogs, clock));
+    }
+
+    /// <summary>What a change of the subscription would come to, made now.</summary>
+    public static ChangePreviewResult PreviewChange(State state, Catalogs catalogs, Command command)
+    {
+        var (preview, rejection) = Previews.Of(state, catalogs, command);
+        return new ChangePreviewResult(preview is null ? null : ChangePreviewView.Of(preview, catalogs), rejection);
+    }
+
+    /// <summary>What moving to a version of the catalog would change; null when there is no plan to move.</summary>
+    public static CatalogMoveView? PreviewMove(State state, Catalogs catalogs, int version, Instant clock) =>
+        CatalogMoves.Preview(state, catalogs, version, clock) is { } move ? CatalogMoveView.Of(move, catalogs) : null;
 
     private static Rejection? Ask(State state, Catalogs catalogs, string featureId, decimal? quantity, out Feature? feature, out long? units)
     {

@@ -82,6 +82,15 @@ public sealed record DenialView(
     /// <summary>When it was asked.</summary>
     [JsonIgnore] public Instant At { get; init; }
 
+    /// <summary>The catalog's version then.</summary>
+    [JsonIgnore] public int CatalogVersion { get; init; }
+
+    /// <summary>When the use happened that was denied, if not then.</summary>
+    [JsonIgnore] public Instant? UsedAt { get; init; }
+
+    /// <summary>What went before it in a request of which all is recorded or none.</summary>
+    [JsonIgnore] public IReadOnlyList<RecordUsage> Behind { get; init; } = [];
+
     /// <summary>Smallest units as whole ones with the meter's decimals. The id is signed where the denial leaves the service.</summary>
     public static DenialView Of(Denial d)
     {
@@ -91,6 +100,9 @@ public sealed record DenialView(
         {
             Version = d.Version,
             At = d.At,
+            CatalogVersion = d.CatalogVersion,
+            UsedAt = d.UsedAt,
+            Behind = d.Behind,
         };
     }
 }
@@ -106,7 +118,11 @@ public sealed record StepView(string Rule, string Outcome, IReadOnlyDictionary<s
 /// <param name="Status">The subscription's status in Stripe's spelling; <c>none</c> without one.</param>
 /// <param name="Version">The version of its last event.</param>
 public sealed record OrganizationView(
-    string Id, string? Plan, string Status, string TimeZone, bool Test, Instant OpenedAt, Instant? ClosedAt, long Version);
+    string Id, string? Plan, string Status, string TimeZone, bool Test, Instant OpenedAt, Instant? ClosedAt, long Version)
+{
+    /// <summary>What a test organization's own clock says, once it was moved.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public Instant? Clock { get; init; }
+}
 
 /// <summary>One recorded use.</summary>
 /// <param name="Id"><c>ur_</c> and the version of its event.</param>
@@ -130,6 +146,15 @@ public sealed record UsageRecordView(
     /// <summary>The hold that it settled.</summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public string? Hold { get; init; }
 
+    /// <summary>It was taken back: no sum has it.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)] public bool Voided { get; init; }
+
+    /// <summary>The record that it took the place of.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public string? Corrects { get; init; }
+
+    /// <summary>Lines for the next invoice, because its billing period is closed; in the answer to recording it.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public IReadOnlyList<InvoiceLineView>? Adjustments { get; init; }
+
     /// <summary>The feature's entitlement as it is now, in the answer to a consume.</summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public EntitlementView? Entitlement { get; init; }
 
@@ -147,9 +172,50 @@ public sealed record UsageRecordView(
             Grants = e.Grants,
             Metadata = e.Metadata,
             Hold = e.Hold,
+            Corrects = e.Corrects,
         };
     }
 }
+
+/// <summary>A usage record that was taken back.</summary>
+/// <param name="Id">The record's.</param>
+/// <param name="Version">Of the event that took it back.</param>
+/// <param name="Taken">What covered it.</param>
+/// <param name="Shifted">Overage of other records that the freed allowance covers now.</param>
+/// <param name="Returned">Tokens that went back to their grants: as remaining, or expired or revoked with them meanwhile.</param>
+/// <param name="Adjustments">Lines for the next invoice, where its billing period is closed.</param>
+/// <param name="Entitlement">The feature's as it is now.</param>
+public sealed record UsageVoidView(
+    string Id, long Version, string Feature, decimal Quantity, CoverageView Taken, decimal Shifted, IReadOnlyList<TokenReturn> Returned,
+    IReadOnlyList<InvoiceLineView> Adjustments, string? Reason, EntitlementView? Entitlement)
+{
+    /// <summary>Smallest units as whole ones with the meter's decimals.</summary>
+    public static UsageVoidView Of(UsageVoided e, IEnumerable<InvoiceLineView> adjustments, Catalogs catalogs)
+    {
+        var decimals = catalogs.Feature(e.Feature)?.Meter?.Decimals ?? 0;
+        return new UsageVoidView(e.Record, e.Version, e.Feature, Ledger.Quantity.ToDecimal(e.Quantity, decimals), CoverageView.Of(e.Allowance, e.ByTokens, e.Overage, decimals),
+            Ledger.Quantity.ToDecimal(e.Shifted, decimals), e.Returned ?? [], [.. adjustments], e.Reason, null);
+    }
+}
+
+/// <summary>A usage record with the steps by which it was decided, and what it changed.</summary>
+/// <param name="Version">The version of the state that was asked: the one before the record.</param>
+public sealed record UsageExplanationView(UsageRecordView Record, long Version, Instant At, IReadOnlyList<StepView> Steps);
+
+/// <summary>A whole organization at one time, as it was recorded by then.</summary>
+/// <param name="At">The time that was asked for.</param>
+/// <param name="Version">Of the last event by then.</param>
+/// <param name="Usage">Counters and gauges, feature by feature.</param>
+/// <param name="PendingLines">For the next invoice.</param>
+/// <param name="Invoices">Newest first.</param>
+/// <param name="Voided">Usage records that were taken back by then.</param>
+/// <param name="DueAt">When something was due next by the organization's own clock.</param>
+/// <param name="Entitlements">Every one as it would have been answered then, each for one unit.</param>
+public sealed record StateView(
+    Instant At, long Version, OrganizationView Organization, SubscriptionView Subscription, UsageView Usage, TokensView Tokens, IReadOnlyList<HoldView> Holds,
+    IReadOnlyList<OverrideView> Overrides, SpendCapsView SpendCaps, BillingTermsView BillingTerms, IReadOnlyList<InvoiceLineView> PendingLines,
+    IReadOnlyList<InvoiceView> Invoices, TopUpView TopUp, IReadOnlyList<string> Customers, IReadOnlyList<string> Invitations, IReadOnlyList<string> Voided, Instant? DueAt,
+    IReadOnlyList<EntitlementView> Entitlements);
 
 /// <summary>A reservation for work in progress.</summary>
 /// <param name="Id"><c>ho_</c> and the version of its event.</param>
@@ -280,7 +346,7 @@ public sealed record PendingTopUpView(string Id, string TokenPackage, long Token
 public sealed record TopUpMonthView(Instant Start, Instant End, int Count, Money Amount);
 
 /// <summary>The plan in force, the subscription behind it and its payments.</summary>
-/// <param name="Id">The subscription's id at Stripe; null without one.</param>
+/// <param name="Id">The subscription's id at Stripe, or <c>ls_</c> and the version of its event; null without one.</param>
 /// <param name="Status">Stripe's spelling; <c>active</c> for a plan that an operator set; <c>none</c> without a subscription.</param>
 /// <param name="Source">fallback, operator, subscription or none: where the plan in force comes from.</param>
 /// <param name="SubscribedPlan">The plan of the subscription, which is not in force when it gives no access.</param>
@@ -288,7 +354,29 @@ public sealed record TopUpMonthView(Instant Start, Instant End, int Count, Money
 public sealed record SubscriptionView(
     string? Plan, int CatalogVersion, string Status, string Source, string? Id, string? SubscribedPlan, string? Interval, PeriodView Period,
     Instant? TrialEnd, bool CancelAtPeriodEnd, Instant? CancelAt, Instant? CanceledAt, Instant? EndedAt, Instant? GraceUntil,
-    IReadOnlyList<PaymentView> Payments);
+    IReadOnlyList<PaymentView> Payments)
+{
+    /// <summary>Who keeps the subscription and charges for it: ledger or stripe; null without one that goes on.</summary>
+    public string? KeptBy { get; init; }
+
+    /// <summary>What it costs for a period, by the catalog version that it was sold; null where that has no price.</summary>
+    public Money? Price { get; init; }
+
+    /// <summary>What changes at the period's end.</summary>
+    public ScheduledChangeView? Scheduled { get; init; }
+
+    /// <summary>Kept by the ledger: whether there is something to pay with when a trial ends.</summary>
+    public bool? PaymentMethod { get; init; }
+
+    /// <summary>Since when it is paused.</summary>
+    public Instant? PausedAt { get; init; }
+
+    /// <summary>When a plan that an operator gave for a time ends.</summary>
+    public Instant? Until { get; init; }
+
+    /// <summary>Whether the organization had its one trial.</summary>
+    public bool TrialUsed { get; init; }
+}
 
 /// <param name="Status">paid or failed.</param>
 public sealed record PaymentView(

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Collections.Immutable;
 using Billing.Grains.Journal;
 using Billing.Ledger;
 using NodaTime;
@@ -136,12 +137,19 @@ public sealed class LedgerHost : ILedgerHost, IAsyncDisposable
 
         public ValueTask<UsageView?> Usage(Instant now) => With(state => state.IsOpened ? Reading.Usage(state, host.catalogs(), now) : null);
 
+        public ValueTask<ImmutableArray<long>?> Voided() => With<ImmutableArray<long>?>(state => state.IsOpened ? state.Voided : null);
+
         public ValueTask<TokensView?> Tokens(Instant now) => With(state => state.IsOpened ? Reading.Tokens(state, now) : null);
 
         public ValueTask<TopUpView?> TopUp(Instant now) => With(state => state.IsOpened ? Reading.TopUp(state, host.catalogs(), now) : null);
 
         public ValueTask<SubscriptionView?> Subscription(Instant now) =>
             With(state => state.IsOpened ? Reading.Subscription(state, host.catalogs(), now) : null);
+
+        public ValueTask<ChangePreviewResult> PreviewChange(Command command) => With(state => Reading.PreviewChange(state, host.catalogs(), command));
+
+        public ValueTask<CatalogMoveView?> PreviewMove(int version, Instant now) =>
+            With(state => state.IsOpened ? Reading.PreviewMove(state, host.catalogs(), version, now) : null);
 
         public ValueTask<IReadOnlyList<InvoiceView>?> Invoices() =>
             With<IReadOnlyList<InvoiceView>?>(state => state.IsOpened ? [.. state.Billing.Invoices.Reverse().Select(InvoiceView.Of)] : null);
@@ -192,6 +200,8 @@ public sealed class LedgerHost : ILedgerHost, IAsyncDisposable
         {
             RecordUsage c => c.Feature,
             SetGauge c => c.Feature,
+            VoidUsage c => c.Record.Feature,
+            CorrectUsage c => c.Record.Feature,
             PlaceHold c => c.Feature,
             SettleHold c => FeatureOf(c.Hold, result),
             ReleaseHold c => FeatureOf(c.Hold, result),

@@ -192,9 +192,13 @@ public sealed class LedgerSession
                 await Answer(batch, decided, asked);
                 return;
             }
-            if (Invariants.Broken(decided.State) is { } broken) throw new BooksDoNotCloseException(Organization, broken);
-
             attempt++;
+            if (Invariants.Broken(decided.State) is { } broken)
+            {
+                // What a command is about (a usage record) may have been written by another activation that this one has not heard of.
+                if ((await ReadOn(state)).Version == state.Version) throw new BooksDoNotCloseException(Organization, broken);
+                continue;
+            }
             AppendOutcome outcome;
             try
             {
@@ -264,12 +268,17 @@ public sealed class LedgerSession
                 if (!request.Atomic || outcome.Rejection is null) continue;
                 // All or none: what the others of this request came to is taken back, and the first rejection stands for all.
                 TakeBack(decided, before, events);
-                Array.Fill(request.Outcomes, outcome);
+                Array.Fill(request.Outcomes, outcome with { Rejection = Behind(outcome.Rejection, before, request.Commands, i) });
                 break;
             }
         }
         return decided;
     }
+
+    /// <summary>A denial of one of several is explained later from what was recorded, and these were not.</summary>
+    private static Rejection Behind(Rejection rejection, State before, IReadOnlyList<Command> commands, int count) => rejection.Denial is not { } denial || count == 0
+        ? rejection
+        : rejection with { Denial = denial with { Version = before.Version, Behind = [.. commands.Take(count).OfType<RecordUsage>()] } };
 
     private CommandOutcome Decide(Command command, Decided decided, Catalogs book, Asked asked)
     {

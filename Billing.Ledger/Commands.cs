@@ -45,7 +45,9 @@ public sealed record StartSubscription(string Plan, BillingInterval Interval, st
 
 /// <summary>Changes the plan or the interval of a subscription that the ledger keeps.</summary>
 /// <param name="When">Null: an upgrade now, a downgrade at the period's end.</param>
-public sealed record ChangeSubscription(string Plan, BillingInterval? Interval, ChangeTime? When, ProrationMode Proration, string? Reason) : Command;
+/// <param name="HasPaymentMethod">As <see cref="SetPaymentMethod"/>, with it; null leaves it as it is.</param>
+public sealed record ChangeSubscription(
+    string Plan, BillingInterval? Interval, ChangeTime? When, ProrationMode Proration, string? Reason, bool? HasPaymentMethod = null) : Command;
 
 public enum ChangeTime { Now, PeriodEnd }
 
@@ -66,6 +68,12 @@ public sealed record ResumeSubscription(string? Reason) : Command;
 
 /// <summary>Whether there is something to pay with when a trial ends.</summary>
 public sealed record SetPaymentMethod(bool HasPaymentMethod) : Command;
+
+/// <summary>An attempt to pay one of the ledger's own invoices succeeded or failed, as whoever collects the money says.</summary>
+/// <param name="Invoice">Its id or number.</param>
+/// <param name="Attempt">Which attempt failed; null is the next one.</param>
+/// <param name="HappenedAt">Null is now.</param>
+public sealed record ReportPayment(string Invoice, bool Paid, int? Attempt, Instant? HappenedAt) : Command;
 
 /// <summary>Moves the organization's plan (the subscription's, or the operator's) to another version of the catalog.</summary>
 public sealed record MoveToCatalog(int CatalogVersion, string? Reason) : Command;

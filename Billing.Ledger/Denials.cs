@@ -79,7 +79,10 @@ internal static class Denials
         Ask ask, RejectionKind kind, int status, string message, long? remaining, ImmutableArray<string> upgrades, ImmutableArray<string> packages, Instant? resetsAt)
     {
         ask.Why?.Add("decision", "denied", ("code", Spelling.Of(kind)), ("status", status));
-        return new Denial(kind, status, message, ask.Feature, ask.Units, remaining, ask.Now, ask.State.Version, upgrades, packages, resetsAt);
+        return new Denial(kind, status, message, ask.Feature, ask.Units, remaining, ask.Now, ask.State.Version, upgrades, packages, resetsAt)
+        {
+            CatalogVersion = ask.Catalogs.Current.Version, UsedAt = ask.At == ask.Now ? null : ask.At,
+        };
     }
 
     /// <summary>The plans on sale that would help, in the catalog's order; one by invitation only when the organization has it.</summary>

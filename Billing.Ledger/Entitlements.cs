@@ -69,6 +69,15 @@ public sealed record Denial(
     ImmutableArray<string> UpgradeTo, ImmutableArray<string> TokenPackages, Instant? ResetsAt)
 {
     public string Code { get; } = Spelling.Of(Kind);
+
+    /// <summary>The catalog's version then.</summary>
+    public int CatalogVersion { get; init; }
+
+    /// <summary>When the use happened that was denied; null when it was then.</summary>
+    public Instant? UsedAt { get; init; }
+
+    /// <summary>What went before it in a request of which all is recorded or none: <see cref="Version"/> is before these.</summary>
+    public ImmutableArray<RecordUsage> Behind { get; init; } = [];
 }
 
 /// <summary>THE QUOTA CHECK. One pure function answers checks and decides consumes, so that they can never disagree.</summary>
@@ -161,7 +170,7 @@ public static class Entitlements
         state.Overrides.IsEmpty || Overrides.Live(state, given.Feature.Id, now) is null ? Subscriptions.ProratedLimit(state, given, now) ?? given.Allowance : given.Allowance;
 
     /// <summary>Allowance first, then tokens, then overage, as far as the limit mode goes. All or nothing is the caller's rule.</summary>
-    internal static Coverage Cover(Ask ask, PlanFeature given, long? limit, long taken, long tokens)
+    internal static Coverage Cover(in Ask ask, PlanFeature given, long? limit, long taken, long tokens)
     {
         var allowance = limit is { } most ? Math.Min(ask.Units, Math.Max(0, most - taken)) : ask.Units;
         var rest = ask.Units - allowance;

@@ -87,15 +87,18 @@ public static class KeptSubscriptions
         if (price is null) return Rejections.PriceUnknown(plan, interval, currency);
         if (none is not null) return none;
 
+        var draft = new Draft(state, catalogs, now, now, c.By, c.Reason);
         var kept = own!.Kept!;
+        if (c.HasPaymentMethod is { } has && has != kept.HasPaymentMethod)
+        {
+            own = own with { Kept = kept = kept with { HasPaymentMethod = has } };
+            draft.Change(own, SubscriptionChange.PaymentMethodChanged);
+        }
         if (!IsCharged(own)) return Rejections.SubscriptionStateConflict(own, "Pay what is due, or resume it, before changing it.");
         if (isSame && interval == own.Interval)
-        {
-            if (kept.Scheduled is null) return Decision.AlreadyDone;
-            return new Draft(state, catalogs, now, now, c.By, c.Reason).Change(own with { Kept = kept with { Scheduled = null } }, SubscriptionChange.Reactivated).Decision;
-        }
+            return kept.Scheduled is null ? draft.Decision : draft.Change(own with { Kept = kept with { Scheduled = null } }, SubscriptionChange.Reactivated).Decision;
         if (!isSame && plan.InviteOnly && !state.Account.Invitations.Contains(plan.Id)) return Rejections.InviteOnly(plan.Id);
-        return Change(new Draft(state, catalogs, now, now, c.By, c.Reason), own, plan, version, price, c);
+        return Change(draft, own, plan, version, price, c);
     }
 
     private static Decision Change(Draft draft, Subscription own, Plan plan, int version, Price price, ChangeSubscription c)
@@ -108,7 +111,7 @@ public static class KeptSubscriptions
         {
             if (own.CancelAtPeriodEnd) return Rejections.SubscriptionStateConflict(own, $"It ends at {own.PeriodEnd}: reactivate it first.");
             var scheduled = new ScheduledChange(plan.Id, version, price.Interval);
-            return scheduled == kept.Scheduled ? Decision.AlreadyDone : draft.Change(own with { Kept = kept with { Scheduled = scheduled } }, SubscriptionChange.ChangeScheduled).Decision;
+            return scheduled == kept.Scheduled ? draft.Decision : draft.Change(own with { Kept = kept with { Scheduled = scheduled } }, SubscriptionChange.ChangeScheduled).Decision;
         }
         var after = own with { Plan = plan.Id, CatalogVersion = version, Interval = price.Interval };
         if (own.Status == SubscriptionStatus.Trialing)
@@ -175,6 +178,19 @@ public static class KeptSubscriptions
         if (own.Kept!.HasPaymentMethod == c.HasPaymentMethod) return Decision.AlreadyDone;
         return new Draft(state, catalogs, now, now, c.By, null)
             .Change(own with { Kept = own.Kept with { HasPaymentMethod = c.HasPaymentMethod } }, SubscriptionChange.PaymentMethodChanged).Decision;
+    }
+
+    public static Decision Decide(State state, Catalogs catalogs, ReportPayment c, Instant now)
+    {
+        if (Invoices.Find(state, c.Invoice) is not { } invoice) return Rejections.InvoiceUnknown(c.Invoice);
+        if (c.HappenedAt > now + Usage.MaxAhead) return Rejections.TimestampInFuture(now) with { Field = "at" };
+        if (invoice.Status is not (InvoiceStatus.Open or InvoiceStatus.Uncollectible)) return Rejections.InvoiceState(invoice, "Only one that is owed is paid, or fails to be.");
+        var attempts = state.Subscriptions.Payments.FirstOrDefault(p => p.Invoice == invoice.Id)?.FailedAttempts ?? 0;
+        return Decide(state, catalogs, new RecordPayment(
+            invoice.Id, invoice.Subscription, c.Paid, c.Paid ? 0 : c.Attempt ?? attempts + 1, invoice.AmountDue, invoice.Currency, Instant.Min(c.HappenedAt ?? now, now))
+        {
+            Id = c.Id, ContentHash = c.ContentHash, At = c.At, By = c.By,
+        }, invoice, now);
     }
 
     /// <summary>A payment of one of our own invoices. What it does to the subscription follows (<see cref="After"/>).</summary>
@@ -291,7 +307,7 @@ public static class KeptSubscriptions
     }
 
     /// <summary>What the subscription costs for a period; null for a plan at Stripe that the catalog has no price of.</summary>
-    internal static Price? PriceOf(Catalogs catalogs, Subscription own) =>
+    public static Price? PriceOf(Catalogs catalogs, Subscription own) =>
         catalogs.Plan(own.Plan, own.CatalogVersion)?.Price(own.Interval, own.Kept?.Currency ?? catalogs.Current.Currency);
 
     private static SubscriptionChange Label(Catalogs catalogs, Subscription own, string plan, Price? price) =>

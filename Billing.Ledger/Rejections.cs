@@ -172,6 +172,8 @@ public static class Rejections
     public static Rejection CatalogVersionUnknown(int version, int last) => new(RejectionKind.CatalogVersionUnknown,
         $"There is no version {version} of the catalog. There are 1 to {last}.", "to_version");
 
+    public static Rejection PlanNotInVersion(string plan, int version) => new(RejectionKind.PlanUnknown, $"Version {version} of the catalog has no plan '{plan}'.", "to_version");
+
     public static Rejection UntilInPast() => new(RejectionKind.ExpiryInPast, "A plan cannot end before it is given.", "until");
 
     public static Rejection ClockBackwards(Instant now) => new(RejectionKind.ClockBackwards, $"The organization's clock stands at {now} and only goes forward.", "to");

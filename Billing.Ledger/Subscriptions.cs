@@ -93,8 +93,8 @@ public static class Subscriptions
         if (catalogs.Current.Plan(c.Plan) is not { } plan || !plan.IsFor(state.Organization)) return Rejections.PlanUnknown(c.Plan);
         if (c.Until <= now) return Rejections.UntilInPast();
         if (plan.InviteOnly && !state.Account.Invitations.Contains(plan.Id)) return Rejections.InviteOnly(plan.Id);
-        // Later than the access that it takes the place of, also where a clock stands still.
-        var setAt = now > state.Subscriptions.GaveAccessAt ? now : (state.Subscriptions.GaveAccessAt + Tick) ?? now;
+        // Later than the start of the kept subscription that it takes the place of, also where a clock stands still.
+        var setAt = state.Subscriptions.Own is { Kept: not null } && state.Subscriptions.GaveAccessAt == now ? now + Tick : now;
         return Change(state, catalogs, new SubscriptionChanged(new OperatorPlan(plan.Id, catalogs.Current.Version, setAt, c.Until), null, null, null, null, c.Reason)
         {
             Version = state.Version + 1, EffectiveAt = now, RecordedAt = now, Change = SubscriptionChange.PlanSet, By = c.By,
@@ -124,8 +124,6 @@ public static class Subscriptions
             Version = state.Version + 1, EffectiveAt = snapshot.Order!.EventCreatedAt, RecordedAt = now, Change = SubscriptionChange.Followed, By = c.By,
         });
     }
-
-    public static Decision Decide(State state, Catalogs catalogs, MoveToCatalog c, Instant now) => throw new NotSupportedException();
 
     public static Decision Decide(State state, Catalogs catalogs, RecordPayment c, Instant now)
     {
@@ -209,7 +207,6 @@ public static class Subscriptions
         slice = slice with
         {
             OperatorPlan = e.Change == SubscriptionChange.PlanEnded ? null : e.OperatorPlan ?? slice.OperatorPlan,
-            TrialUsed = slice.TrialUsed || e.Followed?.TrialEnd is not null,
             Followed = e.Followed is null ? slice.Followed
                 : [.. slice.Followed.Where(s => s.Id != e.Followed.Id).Append(e.Followed).OrderBy(s => s.Id, StringComparer.Ordinal)],
             GaveAccessAt = e.GaveAccessAt > slice.GaveAccessAt || slice.GaveAccessAt is null ? e.GaveAccessAt ?? slice.GaveAccessAt : slice.GaveAccessAt,
@@ -217,7 +214,9 @@ public static class Subscriptions
                 : [.. slice.Prorated.Where(p => p.End > at && !Array.Exists(e.Prorated, n => n.Feature == p.Feature && n.Full == p.Full)), .. e.Prorated],
         };
         var own = Own(slice.Followed);
-        state = state with { Subscriptions = slice with { Own = own, Cycle = CycleOf(own, state.Account.Zone) } };
+        // Of what stands, so that the order in which snapshots came does not show.
+        var trialUsed = slice.Followed.Any(s => s.TrialEnd is not null);
+        state = state with { Subscriptions = slice with { Own = own, Cycle = CycleOf(own, state.Account.Zone), TrialUsed = trialUsed } };
         if (e.Moved is not null) state = Move(state, e.Moved, at);
         if (e.BilledGauges is { } billed) state = state with { Usage = [.. state.Usage.Select(use => billed.Contains(use.Feature) ? Bill(use, state.Subscriptions.Cycle, at) : use)] };
         // What is to be billed is billed by the cycle that runs from now on.

@@ -69,29 +69,40 @@ public static class Usage
         return line is null ? recorded : new Decision([recorded, line], null);
     }
 
-    /// <summary>What would cover this use, and the windows in which it counts; or why it is refused. Use in a closed window has that window's terms.</summary>
+    /// <summary>What would cover this use, and the windows in which it counts; or why it is refused.</summary>
     internal static Rejection? Ask(
         State state, Catalogs catalogs, Feature feature, long units, Instant now, Instant at, bool enforce, out Entitlement entitlement, out CountedWindow[] windows)
     {
         var isGauge = feature.Meter!.Aggregation == Aggregation.Gauge;
         (entitlement, windows) = (null!, []);
-        if (at == now || at >= ClosedBefore(state, catalogs, feature, now))
+        var isLate = IsLate(state, catalogs, feature, now, at);
+        if (isLate)
         {
-            entitlement = Entitlements.Evaluate(state, catalogs, feature, units, now, at, enforce);
-            if (entitlement.Denial is { } denial) return Rejections.Denied(denial);
-            windows = CountedAt(state, catalogs, feature, now, at, isGauge);
-            return null;
+            if (isGauge) return Rejections.GaugeWindowClosed(ClosedBefore(state, catalogs, feature, now));
+            if (PastWindows.Horizon(state, state.Use(feature.Id), now) is var horizon && at < horizon) return Rejections.WindowClosed(horizon);
+            windows = PastWindows.Windows(state, catalogs, feature, now, at);
+            if (PastWindows.IsFull(state, feature.Id, windows, units)) return Rejections.CounterFull(feature.Meter.Decimals);
         }
-        if (isGauge) return Rejections.GaugeWindowClosed(ClosedBefore(state, catalogs, feature, now));
-        if (PastWindows.Horizon(state, state.Use(feature.Id), now) is var horizon && at < horizon) return Rejections.WindowClosed(horizon);
-        windows = PastWindows.Windows(state, catalogs, feature, now, at);
-        if (PastWindows.IsFull(state, feature.Id, windows, units)) return Rejections.CounterFull(feature.Meter.Decimals);
-        entitlement = PastWindows.Evaluate(state, catalogs, feature, units, now, at, enforce);
-        return entitlement.Denial is { } late ? Rejections.Denied(late) : null;
+        entitlement = Evaluate(state, catalogs, feature, units, now, at, enforce);
+        if (entitlement.Denial is { } denial) return Rejections.Denied(denial);
+        if (!isLate) windows = CountedAt(state, catalogs, feature, now, at, isGauge);
+        return null;
     }
 
+    /// <summary>The quota check for use at one time: use in a closed window has that window's terms.</summary>
+    internal static Entitlement Evaluate(
+        State state, Catalogs catalogs, Feature feature, long units, Instant now, Instant at, bool enforce, Explanation? why = null) =>
+        IsLate(state, catalogs, feature, now, at)
+            ? PastWindows.Evaluate(state, catalogs, feature, units, now, at, enforce, why)
+            : Entitlements.Evaluate(state, catalogs, feature, units, now, at, enforce, why);
+
+    private static bool IsLate(State state, Catalogs catalogs, Feature feature, Instant now, Instant at) =>
+        at < now && feature.Meter is not null && at < ClosedBefore(state, catalogs, feature, now);
+
     /// <summary>When the overage so far is billed: at the end of the billing period, or of the month of it where it is longer.</summary>
-    internal static Instant BilledAt(State state, Instant now) => state.Subscriptions.Cycle.Billed(now).End;
+    internal static Instant BilledAt(State state, Instant now) =>
+        // What is to be billed already is billed then: the calendar is asked for the first of it alone.
+        state.Billing.BilledAt is { } at && at > now ? at : state.Subscriptions.Cycle.Billed(now).End;
 
     /// <summary>What so many more units of overage cost, behind the running billing period's.</summary>
     internal static OveragePrice PriceOf(State state, PlanFeature given, long units, Instant now) =>

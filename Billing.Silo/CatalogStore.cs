@@ -10,19 +10,29 @@ namespace Billing.Silo;
 /// <summary>Every catalog that was ever published, because subscriptions keep the version that they were sold.</summary>
 public sealed class CatalogStore(Database database, CatalogDefaults defaults)
 {
-    private Catalogs? catalogs;
+    private sealed record Published(Catalogs Catalogs, IReadOnlyList<long> At);
+
+    private Published? published;
 
     /// <summary>The catalogs as they are now.</summary>
-    public Catalogs Current => Volatile.Read(ref catalogs) ?? throw new InvalidOperationException("No catalog is published yet.");
+    public Catalogs Current => Now.Catalogs;
+
+    /// <summary>The catalogs as they were at some time; before the first was published, with that one.</summary>
+    public Catalogs AsOf(Instant time)
+    {
+        var (catalogs, at) = Now;
+        return catalogs.UpTo(at.Count(micros => micros <= Micros.Of(time)));
+    }
+
+    private Published Now => Volatile.Read(ref published) ?? throw new InvalidOperationException("No catalog is published yet.");
 
     /// <summary>Reads what was published. Nothing is written.</summary>
     public async Task<Catalogs> Load()
     {
-        var stored = await database.Read(c => c.Query<byte[]>("SELECT json FROM catalogs ORDER BY version").AsList());
-        if (stored.Count == 0) throw new InvalidDataException("No catalog was ever published here.");
-        var loaded = new Catalogs(stored.Select((content, i) => Parse(content, i + 1)));
-        Volatile.Write(ref catalogs, loaded);
-        return loaded;
+        var rows = await Rows();
+        if (rows.Count == 0) throw new InvalidDataException("No catalog was ever published here.");
+        Keep(rows);
+        return Current;
     }
 
     /// <summary>Makes this content the current version. Content that is current already stays the version that it is.</summary>
@@ -31,19 +41,28 @@ public sealed class CatalogStore(Database database, CatalogDefaults defaults)
     {
         var (catalog, problems) = CatalogReader.Read(json, defaults);
         if (catalog is null) return problems;
-        var stored = await database.Read(c => c.Query<byte[]>("SELECT json FROM catalogs ORDER BY version").AsList());
+        var rows = await Rows();
         var hash = SHA256.HashData(json);
-        if (stored.Count == 0 || !SHA256.HashData(stored[^1]).AsSpan().SequenceEqual(hash))
+        if (rows.Count == 0 || !SHA256.HashData(rows[^1].Json).AsSpan().SequenceEqual(hash))
         {
-            if (Changed([.. stored.Select((content, i) => Parse(content, i + 1))], catalog) is { Count: > 0 } changed) return changed;
+            if (Changed([.. rows.Select((row, i) => Parse(row.Json, i + 1))], catalog) is { Count: > 0 } changed) return changed;
             await database.Write(c => c.Execute(
                 "INSERT INTO catalogs (version, content_hash, json, published_at) VALUES (@version, @hash, @json, @now)",
-                new { version = stored.Count + 1, hash, json, now = Micros.Of(now) }));
-            stored.Add(json);
+                new { version = rows.Count + 1, hash, json, now = Micros.Of(now) }));
+            rows.Add((json, Micros.Of(now)));
         }
-        Volatile.Write(ref catalogs, new Catalogs(stored.Select((content, i) => Parse(content, i + 1))));
+        Keep(rows);
         return [];
     }
+
+    /// <summary>When each version was published, version 1 first.</summary>
+    public IReadOnlyList<Instant> PublishedAt => [.. Now.At.Select(Micros.ToInstant)];
+
+    private Task<List<(byte[] Json, long PublishedAt)>> Rows() =>
+        database.Read(c => c.Query<(byte[], long)>("SELECT json, published_at FROM catalogs ORDER BY version").AsList());
+
+    private void Keep(List<(byte[] Json, long PublishedAt)> rows) =>
+        Volatile.Write(ref published, new Published(new Catalogs(rows.Select((row, i) => Parse(row.Json, i + 1))), rows.ConvertAll(r => r.PublishedAt)));
 
     private Catalog Parse(byte[] json, int version)
     {

@@ -25,6 +25,8 @@ public sealed class ArchitectureTests
     /// <summary>From the inside out: each may refer to those before it.</summary>
     private static readonly Assembly[] Layers = [Ledger, Interfaces, Grains, Silo, Api];
 
+    private const string CommandLine = "Billing.Cli";
+
     [Fact]
     public void references_run_one_way()
     {
@@ -39,6 +41,14 @@ public sealed class ArchitectureTests
                 .Select(r => Path.GetFileNameWithoutExtension(r.Attribute("Include")!.Value));
             Assert.All(written, name => Assert.True(inside.Contains(name), $"{NameOf(layer)}.csproj refers to {name}."));
         }
+    }
+
+    [Fact]
+    public void the_command_line_stands_beside_the_api_and_not_on_it()
+    {
+        var written = XDocument.Load(Path.Combine(Repository.Root, CommandLine, $"{CommandLine}.csproj")).Descendants("ProjectReference").Select(r => r.Attribute("Include")!.Value);
+        Assert.Equal(["../Billing.Silo/Billing.Silo.csproj"], written);
+        Assert.DoesNotContain(typeof(Billing.Cli.Program).Assembly.GetReferencedAssemblies(), a => a.Name == NameOf(Api));
     }
 
     [Fact]
@@ -87,7 +97,7 @@ public sealed class ArchitectureTests
     {
         var clock = new Regex(@"DateTime(Offset)?\.(Utc)?Now|SystemClock\.Instance");
 
-        foreach (var project in Layers.Select(NameOf)) AssertNoLine(SourceOf(project), clock);
+        foreach (var project in Layers.Select(NameOf).Append(CommandLine)) AssertNoLine(SourceOf(project), clock);
     }
 
     [Fact]
@@ -121,7 +131,7 @@ public sealed class ArchitectureTests
         var inside = Path.Combine(Repository.Root, "Billing.Api", "Stripe");
         Assert.Contains(SourceOf("Billing.Api").Where(f => f.StartsWith(inside, StringComparison.Ordinal)), f => stripes.IsMatch(File.ReadAllText(f)));
 
-        foreach (var project in Layers.Select(NameOf))
+        foreach (var project in Layers.Select(NameOf).Append(CommandLine))
             AssertNoLine(SourceOf(project).Where(f => !f.StartsWith(inside + Path.DirectorySeparatorChar, StringComparison.Ordinal)), stripes);
     }
 

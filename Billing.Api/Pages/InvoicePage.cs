@@ -22,11 +22,11 @@ public static class InvoicePage
         .seller { font-size: 20px; font-weight: 600; letter-spacing: -.01em; }
         h1 { font-size: 28px; line-height: 1.1; font-weight: 600; letter-spacing: -.02em; text-align: right; }
         .number { color: var(--soft); text-align: right; overflow-wrap: anywhere; }
-        .facts { display: grid; grid-template-columns: 1fr 1fr auto; gap: 40px; margin: 48px 0 40px; }
+        .facts { display: grid; grid-template-columns: 1.1fr 1fr auto; gap: 28px; margin: 48px 0 40px; }
         h2 { font-size: 12px; font-weight: 500; color: var(--soft); margin-bottom: 4px; }
         .facts p { overflow-wrap: anywhere; }
         .facts p:first-of-type { font-weight: 600; }
-        dl { display: grid; grid-template-columns: auto auto; gap: 2px 20px; align-content: start; }
+        dl { display: grid; grid-template-columns: auto auto; gap: 2px 20px; align-content: start; padding-top: 22px; }
         dt { color: var(--soft); }
         dd { text-align: right; white-space: nowrap; }
         .due { font-size: 20px; font-weight: 600; letter-spacing: -.01em; margin-bottom: 24px; }
@@ -36,7 +36,7 @@ public static class InvoicePage
         th + th, td + td { text-align: right; padding-left: 24px; white-space: nowrap; }
         tr { break-inside: avoid; }
         small { display: block; font-size: 12px; color: var(--soft); }
-        .sums { width: 50%; margin: 8px 0 0 auto; break-inside: avoid; }
+        .sums { width: 50%; margin: 16px 0 0 auto; break-inside: avoid; }
         .sums td { border: 0; padding: 4px 0; }
         .sums .total td { border-top: 1px solid var(--ink); padding-top: 10px; font-weight: 600; }
         .sums .soft td { color: var(--soft); }
@@ -44,6 +44,7 @@ public static class InvoicePage
         @media (max-width: 640px) {
           main { margin: 0; padding: 24px 20px; border: 0; border-radius: 0; }
           .facts { grid-template-columns: 1fr; gap: 20px; margin: 28px 0; }
+          dl { padding-top: 0; justify-content: start; }
           dd { text-align: left; }
           .sums { width: 100%; }
           td:nth-child(3), th:nth-child(3) { display: none; }
@@ -61,6 +62,8 @@ public static class InvoicePage
         $"default-src 'none'; style-src 'sha256-{Convert.ToBase64String(SHA256.HashData(Encoding.UTF8.GetBytes($"\n{Style}\n")))}'; img-src https: data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
 
     private static readonly LocalDatePattern Day = LocalDatePattern.CreateWithInvariantCulture("d MMMM uuuu");
+    private static readonly LocalDatePattern DayOfMonth = LocalDatePattern.CreateWithInvariantCulture("d MMMM");
+    private static readonly LocalDatePattern DayAlone = LocalDatePattern.CreateWithInvariantCulture("%d");
 
     /// <param name="zone">The organization's own: its calendar months begin there.</param>
     public static string Of(InvoiceView invoice, string organization, DateTimeZone zone, Seller seller, Profile? profile)
@@ -146,7 +149,7 @@ public static class InvoicePage
         var currency = line.Amount.Currency;
         var tiers = line.Tiers?.Select(t => (Html)$"<small>{Number(t.Quantity)} at {Price(t.UnitPrice, currency)}</small>") ?? [];
         return $"""
-            <tr><td>{line.Description}<small>{Period(line.Period, zone)}</small>{tiers}</td><td>{Number(line.Quantity)}</td><td>{(line.UnitPrice is { } price ? Price(price, currency) : "")}</td><td>{Text(line.Amount)}</td></tr>
+            <tr><td>{line.Description}<small>{Period(line.Period, zone)}</small>{tiers}</td><td>{(line is { Quantity: 1, UnitPrice: null } ? "" : Number(line.Quantity))}</td><td>{(line.UnitPrice is { } price ? Price(price, currency) : "")}</td><td>{Text(line.Amount)}</td></tr>
 
             """;
     }
@@ -205,7 +208,9 @@ public static class InvoicePage
         if (period.Start.InZone(zone).TimeOfDay != LocalTime.Midnight) zone = DateTimeZone.Utc;
         var first = period.Start.InZone(zone).Date;
         var last = period.End > period.Start ? (period.End - Duration.Epsilon).InZone(zone).Date : first;
-        return first == last ? Day.Format(first) : $"{Day.Format(first)} – {Day.Format(last)}";
+        if (first == last) return Day.Format(first);
+        var from = first.Year != last.Year ? Day : first.Month != last.Month ? DayOfMonth : DayAlone;
+        return $"{from.Format(first)} – {Day.Format(last)}";
     }
 
     /// <summary>Of this file's own making.</summary>

@@ -1,11 +1,15 @@
 using Billing.Grains;
 using Billing.Ledger;
+using NodaTime;
 
 namespace Billing.Api.Routes;
 
-/// <summary>Opening, listing, reading, closing; invitations.</summary>
+/// <summary>Opening, listing, reading, closing; invitations, the time zone, the test clock.</summary>
 public static class OrganizationRoutes
 {
+    /// <summary>The ledger's own limit is two years.</summary>
+    private const int MaxDaysAhead = 366 * Accounts.MaxYearsAhead;
+
     public static void MapOrganizations(this RouteGroupBuilder v1, Services services)
     {
         v1.MapPost("/organizations", (Delegate)((HttpContext http) => Open(http, services))).OperatorOnly()
@@ -23,6 +27,46 @@ public static class OrganizationRoutes
 
         v1.MapPost("/organizations/{organization}/invitations", (string organization, HttpContext http) => Invite(organization, http, services)).OperatorOnly()
             .WithTags("Organizations").WithSummary("Invite to a plan that is by invitation only").Accepts<InvitationBody>("application/json").Produces<OrganizationView>(201);
+
+        v1.MapClocks(services);
+    }
+
+    /// <summary>What an organization's own clock and calendar say.</summary>
+    private static void MapClocks(this RouteGroupBuilder v1, Services services)
+    {
+        v1.MapPut("/organizations/{organization}/time-zone", (string organization, HttpContext http) => SetTimeZone(organization, http, services)).OperatorOnly()
+            .WithTags("Organizations").WithSummary("Change the time zone: running days, and months without a subscription, go on into the new ones").Accepts<TimeZoneBody>("application/json").Produces<OrganizationView>();
+
+        v1.MapPost("/organizations/{organization}/test-clock/advance", (string organization, HttpContext http) => Advance(organization, http, services)).OperatorOnly()
+            .WithTags("Organizations").WithSummary("Move a test organization's clock ahead, and write what becomes due by then").Accepts<AdvanceClockBody>("application/json").Produces<OrganizationView>(201);
+    }
+
+    private static async Task<IResult> SetTimeZone(string organization, HttpContext http, Services services)
+    {
+        using var request = await RequestBody.Read(http);
+        if (request.As(ApiJson.Web.TimeZoneBody).TimeZone is not { } zone) throw new ApiException("missing_field", "Say which time zone: an IANA name such as Europe/Berlin.", "time_zone");
+        var command = new ChangeTimeZone(zone) { Id = http.OptionalIdempotencyKey(), ContentHash = request.ContentHash(), At = services.Clock.Now(), By = http.Caller().Id };
+        return await Changed(organization, command, http, services, 200);
+    }
+
+    private static async Task<IResult> Advance(string organization, HttpContext http, Services services)
+    {
+        using var request = await RequestBody.Read(http);
+        var body = request.As(ApiJson.Web.AdvanceClockBody);
+        if (body.To is null == body.ByDays is null) throw new ApiException("missing_field", "Say either 'to' (a time) or 'by_days'.", "to");
+        if (body.ByDays is < 1 or > MaxDaysAhead) throw new ApiException("invalid_field", $"A clock goes ahead by 1 to {MaxDaysAhead} days at a time.", "by_days");
+        if (await services.Host.Organization(organization).Read(services.Clock.Now()) is not { } now) return Unknown(http, organization);
+        var to = body.To ?? (now.Clock ?? services.Clock.Now()) + Duration.FromDays(body.ByDays!.Value);
+        var command = new AdvanceClock(to) { Id = http.IdempotencyKey(), ContentHash = request.ContentHash(), At = services.Clock.Now(), By = http.Caller().Id };
+        return await Changed(organization, command, http, services, 201);
+    }
+
+    private static async Task<IResult> Changed(string organization, Command command, HttpContext http, Services services, int status)
+    {
+        var result = await services.Host.Organization(organization).Execute(command);
+        if (result.Rejection is { } rejection) return Problems.Answer(http, services, organization, rejection);
+        http.MarkReplayed(result.Replayed);
+        return Results.Json(await services.Host.Organization(organization).Read(services.Clock.Now()), ApiJson.Web.OrganizationView, statusCode: status);
     }
 
     internal static IResult Unknown(HttpContext http, string organization) =>
@@ -65,7 +109,7 @@ public static class OrganizationRoutes
     {
         using var request = await RequestBody.Read(http);
         var reason = Text.Reason(request.As(ApiJson.Web.CloseOrganizationBody).Reason);
-        var command = new CloseOrganization(reason) { Id = http.OptionalIdempotencyKey(), ContentHash = request.ContentHash(), At = services.Clock.Now() };
+        var command = new CloseOrganization(reason) { Id = http.OptionalIdempotencyKey(), ContentHash = request.ContentHash(), At = services.Clock.Now(), By = http.Caller().Id };
         var result = await services.Host.Organization(organization).Execute(command);
         // Also when it is closed already: a crash may have come between closing it and revoking its keys.
         if (result.Rejection is null or { Kind: RejectionKind.OrganizationClosed }) await services.Keys.RevokeAll(organization, services.Clock.Now());
@@ -78,7 +122,7 @@ public static class OrganizationRoutes
     {
         using var request = await RequestBody.Read(http);
         if (request.As(ApiJson.Web.InvitationBody).Plan is not { } plan) throw new ApiException("missing_field", "Say which plan.", "plan");
-        var command = new InviteToPlan(plan) { Id = http.IdempotencyKey(), ContentHash = request.ContentHash(), At = services.Clock.Now() };
+        var command = new InviteToPlan(plan) { Id = http.IdempotencyKey(), ContentHash = request.ContentHash(), At = services.Clock.Now(), By = http.Caller().Id };
         var result = await services.Host.Organization(organization).Execute(command);
         if (result.Rejection is { } rejection) return Problems.Answer(http, services, organization, rejection);
         http.MarkReplayed(result.Replayed);
@@ -92,6 +136,10 @@ internal static class Text
     public static string? Reason(string? reason) => reason is { Length: > Ids.MaxReasonLength }
         ? throw new ApiException("invalid_field", $"A reason has at most {Ids.MaxReasonLength} characters.", "reason")
         : reason;
+
+    /// <summary>One of our words; null when it is left out.</summary>
+    public static T? Choice<T>(string? text, string field) where T : struct, Enum => text is null ? null : Spelling.TryParse<T>(text, out var value) ? value
+        : throw new ApiException("invalid_field", $"'{text}' is unknown. Known: {string.Join(", ", Enum.GetValues<T>().Select(v => Spelling.Of(v)))}.", field);
 
     /// <summary>A text for people: null when it is empty, without control characters, and of no more than so many characters.</summary>
     /// <param name="lines">Whether it may have several lines.</param>

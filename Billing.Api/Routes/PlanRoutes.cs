@@ -8,7 +8,13 @@ public static class PlanRoutes
 {
     public static void MapPlans(this RouteGroupBuilder v1, Services services)
     {
-        v1.MapGet("/plans", () => TypedResults.Ok(new PlansView(services.Catalogs.Current.Version, [.. services.Catalogs.Current.Plans.Select(p => Of(p, services.Catalogs.Current))])))
+        v1.MapGet("/plans", (HttpContext http) =>
+            {
+                var catalog = services.Catalogs.Current;
+                // A plan that is made for one organization is there for it and for operators.
+                var plans = catalog.Plans.Where(p => http.Caller().Organization is not { } own || p.IsFor(own));
+                return TypedResults.Ok(new PlansView(catalog.Version, [.. plans.Select(p => Of(p, catalog))]));
+            })
             .WithTags("Catalog").WithSummary("The plans, with prices and features");
 
         v1.MapGet("/token-packages", () => TypedResults.Ok(new TokenPackagesView(
@@ -22,12 +28,17 @@ public static class PlanRoutes
                 return TypedResults.Ok(new ConfigView(services.Settings.PublishableKey, catalog.Currency, currencies, catalog.Version, services.Settings.WebhookSecrets.Count > 0));
             })
             .WithTags("Catalog").WithSummary("What a front end needs to know");
+
+        v1.MapCatalog(services);
     }
 
     private static PlanView Of(Plan plan, Catalog catalog) => new(
         plan.Id, plan.Name, plan.Description, plan.InviteOnly, plan.TrialDays, plan.TrialNeedsPaymentMethod,
         [.. plan.Prices.Select(p => new PriceView(Spelling.Of(p.Interval), p.Amount, p.LookupKey))],
-        [.. catalog.Features.Select(f => Of(f, plan.Features.GetValueOrDefault(f.Id)))]);
+        [.. catalog.Features.Select(f => Of(f, plan.Features.GetValueOrDefault(f.Id)))])
+    {
+        CustomFor = plan.CustomFor,
+    };
 
     private static PlanFeatureView Of(Feature feature, PlanFeature? given)
     {

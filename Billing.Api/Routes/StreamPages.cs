@@ -62,9 +62,9 @@ internal static class StreamPages
         return new Page<T>(items, before > 1 ? Cursor.Of(before.ToString()) : null);
     }
 
-    public static async IAsyncEnumerable<LedgerEvent> All(IJournal journal, string organization, string[] types)
+    public static async IAsyncEnumerable<LedgerEvent> All(IJournal journal, string organization, string[] types, long after = 0)
     {
-        for (var last = 0L; ;)
+        for (var last = after; ;)
         {
             var page = await journal.ReadStream(organization, last + 1, ReadSize);
             foreach (var stored in page)

@@ -1,13 +1,16 @@
+using Billing.Api.Stripe;
 using Billing.Ledger;
 using Billing.Silo;
 
 namespace Billing.Api.Routes;
 
-/// <summary>The inbox, for operators.</summary>
+/// <summary>The webhook, and the inbox for operators.</summary>
 public static class StripeRoutes
 {
-    public static void MapStripe(this RouteGroupBuilder v1, Services services)
+    public static void MapStripe(this WebApplication app, RouteGroupBuilder v1, Services services)
     {
+        app.MapStripeWebhook(services);
+
         v1.MapGet("/stripe/events", async (HttpContext http) =>
             {
                 var limit = http.LimitParameter();

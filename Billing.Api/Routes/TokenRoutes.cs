@@ -6,7 +6,7 @@ namespace Billing.Api.Routes;
 /// <summary>Token balance, grants and their history.</summary>
 public static class TokenRoutes
 {
-    private static readonly string[] Types = ["tokens-purchased", "tokens-granted", "tokens-revoked", "tokens-expired", "usage-recorded", "hold-placed", "hold-ended"];
+    private static readonly string[] Types = ["tokens-purchased", "tokens-granted", "tokens-revoked", "tokens-expired", "usage-recorded", "usage-voided", "hold-placed", "hold-ended"];
 
     public static void MapTokens(this RouteGroupBuilder v1, Services services)
     {
@@ -23,6 +23,8 @@ public static class TokenRoutes
 
         v1.MapPost("/organizations/{organization}/tokens/grants", (string organization, HttpContext http) => Grant(organization, http, services)).OperatorOnly()
             .WithTags("Tokens").WithSummary("Give tokens").Accepts<GrantBody>("application/json").Produces<GrantView>(201);
+
+        v1.MapTopUps(services);
     }
 
     private static async Task<IResult> Grant(string organization, HttpContext http, Services services)
@@ -57,6 +59,8 @@ public static class TokenRoutes
         TokensExpired x => [.. x.Grants.Select(g => new TokenTransactionView(x.Version, "expired", -g.Tokens, g.Grant, x.EffectiveAt, null, null, null, null, null))],
         UsageRecorded { Grants: { } grants } x => [.. grants.Select(g =>
             new TokenTransactionView(x.Version, "burned", -g.Tokens, g.Grant, x.EffectiveAt, x.Feature, Ids.UsageRecord(x.Version), null, null, null))],
+        UsageVoided { Returned: { } returned } x => [.. returned.Where(r => r.Remaining > 0).Select(r =>
+            new TokenTransactionView(x.Version, "returned", r.Remaining, r.Grant, x.EffectiveAt, x.Feature, x.Record, null, null, x.Reason))],
         HoldPlaced { Grants: { } grants } x => [.. grants.Select(g =>
             new TokenTransactionView(x.Version, "held", -g.Tokens, g.Grant, x.EffectiveAt, x.Feature, null, null, null, null) { Hold = Ids.Hold(x.Version) })],
         HoldEnded { Grants: { } grants } x => [.. grants.Select(g =>

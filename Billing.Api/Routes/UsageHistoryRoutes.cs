@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using Billing.Grains;
 using Billing.Ledger;
 using NodaTime;
@@ -19,10 +20,12 @@ public static class UsageHistoryRoutes
 
         v1.MapGet("/organizations/{organization}/usage/records", async (string organization, HttpContext http) =>
             {
-                if (await services.Host.Organization(organization).Read(services.Clock.Now()) is null) return OrganizationRoutes.Unknown(http, organization);
+                if (await services.Host.Organization(organization).Voided() is not { } voided) return OrganizationRoutes.Unknown(http, organization);
                 var feature = http.Request.Query["feature"].FirstOrDefault();
                 return Results.Ok(await StreamPages.Read<UsageRecordView>(services.Journal, organization, http, ["usage-recorded"],
-                    e => (UsageRecorded)e is var usage && (feature is null || usage.Feature == feature) ? [UsageRecordView.Of(usage, services.Catalogs)] : []));
+                    e => (UsageRecorded)e is var usage && (feature is null || usage.Feature == feature)
+                        ? [UsageRecordView.Of(usage, services.Catalogs) with { Voided = voided.BinarySearch(usage.Version) >= 0 }]
+                        : []));
             })
             .WithTags("Usage").WithSummary("The records, oldest first (?feature=&limit=&cursor=)").Produces<Page<UsageRecordView>>().TakesQuery("feature", "limit", "cursor");
 
@@ -42,6 +45,7 @@ public static class UsageHistoryRoutes
         var from = http.TimeParameter("from") ?? (view.OpenedAt < to ? Instant.Max(view.OpenedAt, to - Duration.FromDays(30)) : to - Duration.FromDays(30));
         if (from >= to) throw new ApiException("invalid_parameter", "'from' is before 'to'.", "from");
         var zone = DateTimeZoneProviders.Tzdb[view.TimeZone];
+        var voided = await services.Host.Organization(organization).Voided() ?? [];
 
         var buckets = new SortedDictionary<Instant, UsageBucketView>();
         var empty = CoverageView.Of(0, 0, 0, 0);
@@ -52,7 +56,7 @@ public static class UsageHistoryRoutes
         }
         await foreach (var e in StreamPages.All(services.Journal, organization, ["usage-recorded"]))
         {
-            if (e is not UsageRecorded usage || usage.Feature != id || usage.EffectiveAt < from || usage.EffectiveAt >= to) continue;
+            if (e is not UsageRecorded usage || usage.Feature != id || usage.EffectiveAt < from || usage.EffectiveAt >= to || voided.BinarySearch(usage.Version) >= 0) continue;
             var start = StartOf(usage.EffectiveAt);
             var sum = buckets[start];
             var covered = CoverageView.Of(usage.Allowance, usage.ByTokens, usage.Overage, meter.Decimals);

@@ -24,7 +24,9 @@ public static class UsageRoutes
             .WithTags("Usage").WithSummary("Set a gauge").Accepts<GaugeBody>("application/json").Produces<UsageRecordView>()
             .Produces<Problem>(402).Produces<Problem>(403).Produces<Problem>(429);
 
+        v1.MapCorrections(services);
         v1.MapUsageHistory(services);
+        v1.MapExplanations(services);
         v1.MapHolds(services);
         v1.MapSpendCaps(services);
     }
@@ -155,13 +157,16 @@ public static class UsageRoutes
             var denial = rejection.Denial is { } d ? services.DenialIds.Sign(organization, DenialView.Of(d)) : null;
             return new UsageItemView(index, denial is null ? "rejected" : "denied", null, Problems.Of(http, rejection, denial));
         }
-        var record = UsageRecordView.Of(result.Events.OfType<UsageRecorded>().Single(), services.Catalogs);
-        return new UsageItemView(index, result.Replayed ? "replayed" : "recorded", record, null);
+        return new UsageItemView(index, result.Replayed ? "replayed" : "recorded", ViewOf(result, services), null);
     }
 
     private static UsageRecordView ViewOf(CommandResult result, string organization, Services services) =>
-        UsageRecordView.Of(result.Events.OfType<UsageRecorded>().Single(), services.Catalogs) with
-        {
-            Entitlement = services.DenialIds.Sign(organization, result.Entitlement!),
-        };
+        ViewOf(result, services) with { Entitlement = services.DenialIds.Sign(organization, result.Entitlement!) };
+
+    private static UsageRecordView ViewOf(CommandResult result, Services services)
+    {
+        var record = result.Events.OfType<UsageRecorded>().Single();
+        var view = UsageRecordView.Of(record, services.Catalogs);
+        return result.Events.Count == 1 ? view : view with { Adjustments = CorrectionRoutes.Adjustments(result.Events, view.Id, services) };
+    }
 }

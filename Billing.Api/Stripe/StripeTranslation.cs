@@ -111,7 +111,7 @@ public static class StripeTranslation
             new SnapshotOrder(e.Created, rank, e.Id));
         var commandId = $"stripe:subscription:{id}:{e.Id}";
         var commands = Link(organization, e, now);
-        commands.Add(new FollowSubscription(snapshot) { Id = commandId, ContentHash = HashOf(commandId), At = now });
+        commands.Add(new FollowSubscription(snapshot) { Id = commandId, ContentHash = HashOf(commandId), At = now, By = "stripe" });
         return new Translation(organization, commands);
     }
 
@@ -129,7 +129,7 @@ public static class StripeTranslation
         var at = (paid ? invoice.Get("status_transitions")?.Time("paid_at") : null) ?? e.Created;
         commands.Add(new RecordPayment(id, details?.Reference("subscription"), paid, paid ? 0 : attempt, amount, invoice.Text("currency") ?? "usd", at)
         {
-            Id = commandId, ContentHash = HashOf(commandId), At = now,
+            Id = commandId, ContentHash = HashOf(commandId), At = now, By = "stripe",
         });
         return new Translation(organization, commands);
     }

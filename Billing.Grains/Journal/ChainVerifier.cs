@@ -29,19 +29,21 @@ public static class ChainVerifier
         if (report.Problem is not null) return report;
 
         // Beside the events the journal keeps when the organization is next due; a wrong time would be slept through.
-        if (stream.Head().DueAt != state.DueAt)
-            return report with { FirstBadVersion = report.Events, Problem = $"Something is due at {Text(stream.Head().DueAt)} by the head's row; by the events it is {Text(state.DueAt)}." };
-        // What was appended meanwhile is in the head by now; what is not in it was slipped in.
+        if (stream.Head().DueAt is var due && due != state.WakeAt)
+            return Bad(report.Events, $"Something is due at {Text(due)} by the head's row; by the events it is {Text(state.WakeAt)}.");
         try
         {
-            if (await journal.ReadStream(organization, report.Events + 1, 1) is [var next] && (await journal.ReadHead(organization) ?? StreamHead.None) is var end && next.Version > end.Version)
-                return report with { FirstBadVersion = next.Version, Problem = $"Version {next.Version} is stored; its head is at {end.Version}." };
+            // What was appended meanwhile is in the head by now; what is not in it was slipped in.
+            if (await journal.ReadStream(organization, report.Events + 1, 1) is not [var next]) return report;
+            var end = (await journal.ReadHead(organization) ?? StreamHead.None).Version;
+            return next.Version > end ? Bad(next.Version, $"Version {next.Version} is stored; its head is at {end}.") : report;
         }
         catch (DamagedEventException damaged)
         {
-            return report with { FirstBadVersion = damaged.Version ?? report.Events + 1, Problem = damaged.Message };
+            return Bad(damaged.Version ?? report.Events + 1, damaged.Message);
         }
-        return report;
+
+        ChainReport Bad(long at, string problem) => report with { FirstBadVersion = at, Problem = problem };
 
         static string Text(NodaTime.Instant? at) => at is { } time ? $"{time:uuuu'-'MM'-'dd'T'HH':'mm':'ss;FFFFFF'Z'}" : "never";
     }
@@ -91,10 +93,11 @@ public static class ChainVerifier
         string? Misfit(StoredEvent e)
         {
             var next = version + 1;
-            if (e.Version != next) return e.Version > next ? $"Version {next} is missing: {e.Version} follows {version}." : $"Version {next} is missing: {e.Version} comes behind {version}.";
+            if (e.Version != next) return $"Version {next} is missing: {e.Version} follows {version}.";
             if (e.Organization != stream.Organization) return $"Version {next} is of another organization, '{e.Organization}'.";
             // Length 0 stands in the hash for what is absent: it must be absent, and not empty.
-            if (e.CommandId is "" || e.ContentHash is [] || e.CommandId is null != e.ContentHash is null) return $"Version {next} has a command id without a content hash, or the other way round, or an empty one.";
+            if (e.CommandId is "" || e.ContentHash is [] || e.CommandId is null != e.ContentHash is null)
+                return $"Version {next} has a command id without a content hash, or the other way round, or an empty one.";
             if (!e.ComputeHash(hash).AsSpan().SequenceEqual(e.Hash)) return $"The hash of version {next} does not follow from what is stored.";
             try
             {

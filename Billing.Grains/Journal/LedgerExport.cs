@@ -34,16 +34,22 @@ public static class LedgerExport
     {
         var events = 0L;
         WriteHeader(to, stream.Organization);
-        await foreach (var e in stream.Events)
+        try
         {
-            WriteEvent(to, e);
-            // Whoever reads slowly is waited for; nothing piles up here.
-            if (to.UnflushedBytes >= BufferBytes && (await to.FlushAsync(stop)).IsCompleted) return events;
-            events++;
+            await foreach (var e in stream.Events)
+            {
+                WriteEvent(to, e);
+                events++;
+                // Whoever reads slowly is waited for; nothing piles up here.
+                if (to.UnflushedBytes >= BufferBytes && (await to.FlushAsync(stop)).IsCompleted) return events;
+            }
+            WriteHead(to, stream.Head());
+            return events;
         }
-        WriteHead(to, stream.Head());
-        await to.FlushAsync(stop);
-        return events;
+        finally
+        {
+            await to.FlushAsync(stop);
+        }
     }
 
     private static void WriteHeader(IBufferWriter<byte> to, string organization)

@@ -141,6 +141,9 @@ public sealed class Catalogs
 
     public ImmutableArray<Catalog> All => versions;
 
+    /// <summary>As they were when this version was current.</summary>
+    public Catalogs UpTo(int version) => version >= versions.Length ? this : new Catalogs(versions.Take(Math.Max(1, version)));
+
     /// <summary>The feature as it is now, or as it last was if it is no longer in the catalog.</summary>
     public Feature? Feature(string id) => Current.Feature(id) ?? versions.Select(v => v.Feature(id)).LastOrDefault(f => f is not null);
 

@@ -301,7 +301,7 @@ public sealed class BadInputTests(BadInputTests.Fixture fixture) : IClassFixture
     [InlineData("POST", "/v1/organizations/acme/entitlements/check", """{"items":[{"feature":"projects"}],"feature":"projects"}""", "feature")]
     [InlineData("POST", "/v1/organizations/acme/entitlements/check", """{"items":[{"feature":"projects"},{"feature":"projects","amount":1}]}""", "items[1].amount")]
     [InlineData("POST", "/v1/organizations/acme/tokens/grants", """{"tokens":1,"expires":"2027-01-01T00:00:00Z"}""", "expires")]
-    [InlineData("PUT", "/v1/organizations/acme/subscription", """{"plan":"pro","interval":"month"}""", "interval")]
+    [InlineData("PUT", "/v1/organizations/acme/subscription", """{"plan":"pro","rhythm":"month"}""", "rhythm")]
     [InlineData("POST", "/v1/organizations/acme/invitations", """{"plan":"pro","to":"a@example.com"}""", "to")]
     [InlineData("POST", "/v1/api-keys", """{"name":"n","role":"admin"}""", "role")]
     public Task an_unknown_field_is_refused_by_its_name(string method, string path, string body, string field) => Refused(

@@ -11,7 +11,7 @@ public sealed class HoldApiTests
 
     private const string Catalog = """
         {
-          "fallback_plan": "free",
+          "fallback_plan": "free", "warn_at": [],
           "features": {
             "jobs":    { "name": "jobs", "type": "metered", "meter": { "unit": "job", "decimals": 1, "window": "day" }, "deny_status": 403 },
             "calls":   { "name": "calls", "type": "metered", "meter": { "unit": "call" }, "mode": "tokens" },

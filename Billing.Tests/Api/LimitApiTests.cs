@@ -7,7 +7,7 @@ public sealed class LimitApiTests
 
     private const string Catalog = """
         {
-          "fallback_plan": "free",
+          "fallback_plan": "free", "warn_at": [],
           "features": {
             "jobs":    { "name": "jobs", "type": "metered", "meter": { "unit": "job", "decimals": 1 }, "mode": "overage", "unit_price": "0.50" },
             "mails":   { "name": "mails", "type": "metered", "meter": { "unit": "mail", "decimals": 2 }, "mode": "overage", "tiers": [{ "up_to": 2.5, "unit_price": "0.10" }, { "unit_price": "0.04" }] },

@@ -16,7 +16,7 @@ internal static class Sessions
         """
         {
           "currency": "usd",
-          "fallback_plan": "free",
+          "fallback_plan": "free", "warn_at": [],
           "features": {
             "calls": { "name": "calls", "type": "metered", "meter": { "unit": "call", "window": "day" }, "mode": "block" },
             "jobs": { "name": "jobs", "type": "metered", "meter": { "unit": "job", "window": "month" }, "mode": "block" },

@@ -8,7 +8,7 @@ public sealed class CorrectionTests
 {
     internal const string Catalog = """
         {
-          "fallback_plan": "free",
+          "fallback_plan": "free", "warn_at": [],
           "features": {
             "jobs":     { "name": "jobs", "type": "metered", "meter": { "unit": "job" }, "mode": "overage", "unit_price": "0.5" },
             "calls":    { "name": "calls", "type": "metered", "meter": { "unit": "call" }, "mode": "overage", "unit_price": "0.001" },

@@ -8,7 +8,7 @@ public sealed class HoldTests
 {
     private const string Catalog = """
         {
-          "fallback_plan": "free",
+          "fallback_plan": "free", "warn_at": [],
           "features": {
             "jobs":    { "name": "jobs", "type": "metered", "meter": { "unit": "job", "window": "day" } },
             "calls":   { "name": "calls", "type": "metered", "meter": { "unit": "call" }, "mode": "tokens", "token_cost": 2 },
@@ -52,7 +52,6 @@ public sealed class HoldTests
         Assert.Equal(spec.Now + Duration.FromMinutes(15), placed.ExpiresAt);
         var left = spec.Check("jobs");
         Assert.Equal((10L, 2L, 6L, 2L), (left.Limit, left.Used, left.Held, left.Remaining));
-        Assert.Equal(80, left.Warning);
 
         spec.Given(Use("jobs", 2));
         var denial = spec.When(Use("jobs")).ThenRejected(RejectionKind.QuotaExceeded).Denial!;

@@ -24,7 +24,14 @@ internal static class Almanac
     public static CountedWindow Billed(Subscription? cycle, DateTimeZone zone, Instant at)
     {
         var (period, month) = (Period(cycle, zone, at), Month(cycle, zone, at));
-        return period.End <= month.End ? period with { Start = Instant.Max(period.Start, month.Start) } : month;
+        return period.End <= month.End ? period with { Start = Instant.Max(period.Start, month.Start) } : month with { Window = Window.Period };
+    }
+
+    /// <summary>So many months after a turn of this anchor's; from any other instant, that instant's own.</summary>
+    public static Instant Later(Instant anchor, Instant from, int months)
+    {
+        var k = Last(Local(anchor), 1, from);
+        return Turn(Local(anchor), k) == from ? Turn(Local(anchor), k + months) : Turn(Local(from), months);
     }
 
     private static CountedWindow Hour(Instant at)

@@ -10,7 +10,7 @@ namespace Billing.Tests.Simulation;
 /// </summary>
 internal sealed class PlanBook
 {
-    private sealed class Payment
+    internal sealed class Payment
     {
         public required string Invoice;
         public string? Subscription;
@@ -24,9 +24,13 @@ internal sealed class PlanBook
     private readonly SortedDictionary<string, Payment> payments = new(StringComparer.Ordinal);
     private readonly SortedSet<string> customers = new(StringComparer.Ordinal);
     private readonly List<string> invitations = [];
+    private readonly SortedDictionary<string, OverrideSet> overrides = new(StringComparer.Ordinal);
     private List<ProratedLimit> prorated = [];
     private OperatorPlan? given;
     private Instant? gaveAccess;
+    private bool trialUsed;
+
+    public bool TrialUsed => trialUsed;
 
     public Instant? Opened { get; private set; }
 
@@ -59,6 +63,7 @@ internal sealed class PlanBook
     {
         if (own.Status is SubscriptionStatus.Trialing or SubscriptionStatus.Active) return true;
         if (own.Status != SubscriptionStatus.PastDue) return false;
+        if (own.Kept is { } kept) return now < kept.GraceUntil;
         // Access goes on for the days of grace, from the first failure of what is unpaid.
         var ofOwn = payments.Values.Where(p => p.Subscription == own.Id).ToList();
         var failed = ofOwn.Where(p => !p.Paid).Min(p => p.FirstFailed);
@@ -69,9 +74,43 @@ internal sealed class PlanBook
     private static Plan? Find(Catalogs catalogs, string id, int version) =>
         catalogs.All[version - 1].Plans.FirstOrDefault(p => p.Id == id) ?? catalogs.All[^1].Plans.FirstOrDefault(p => p.Id == id);
 
-    /// <summary>What the window's limit is instead of the plan's, after an upgrade that gave only the rest of it.</summary>
-    public ProratedLimit? Prorated(PlanFeature of, Instant now) =>
-        prorated.Find(p => p.Feature == of.Feature.Id && p.Window == of.Window && p.Full == of.Allowance && now < p.End);
+    /// <summary>What the organization gets of a feature: what this plan gives, with a live override in place of its limit.</summary>
+    public PlanFeature? Given(Plan? plan, Feature feature, Instant now)
+    {
+        var of = plan?.Features.GetValueOrDefault(feature.Id);
+        if (plan is null || Override(feature.Id, now) is not { } over || feature.Type == FeatureType.Static) return of is { On: true } ? of : null;
+        if (of is not null && feature.Meter is not null) return of with { Allowance = over.Allowance };
+        // What the plan lacks is given by itself: no more than so much, in the meter's own window.
+        return new PlanFeature(feature, true, null, over.Allowance, feature.Meter?.Window ?? Billing.Ledger.Window.Lifetime, LimitMode.Block, null, 402, [], []);
+    }
+
+    /// <summary>How much of it there is in the running window; null is unlimited.</summary>
+    public long? Limit(PlanFeature of, Instant now)
+    {
+        if (Override(of.Feature.Id, now) is { } over) return over.Allowance;
+        // After an upgrade that gave only the rest of the window.
+        return prorated.Find(p => p.Feature == of.Feature.Id && p.Window == of.Window && p.Full == of.Allowance && now < p.End)?.Limit ?? of.Allowance;
+    }
+
+    private OverrideSet? Override(string feature, Instant now) => overrides.GetValueOrDefault(feature) is { } over && !(over.Until <= now) ? over : null;
+
+    public Subscription? Known(string id) => subscriptions.GetValueOrDefault(id);
+
+    public Payment? Paid(string invoice) => payments.GetValueOrDefault(invoice);
+
+    public Instant? NextDue()
+    {
+        Instant? next = Closed is null ? given?.Until : null;
+        foreach (var over in overrides.Values)
+            if (over.Until is { } until && !(next <= until)) next = until;
+        return next;
+    }
+
+    public void RequireNothingOverdue(Instant now)
+    {
+        foreach (var over in overrides.Values) Require(!(over.Until <= now), $"The override of {over.Feature} ended at {over.Until} and stands at {now}.");
+        Require(Closed is not null || !(given?.Until <= now), $"The plan that was given ended at {given?.Until} and stands at {now}.");
+    }
 
     public CountedWindow Window(Window kind, Instant at) => Almanac.At(kind, Cycle, Zone, Opened!.Value, at);
 
@@ -100,12 +139,21 @@ internal sealed class PlanBook
         invitations.Add(e.Plan);
     }
 
+    public void Take(OverrideSet e)
+    {
+        Require(e.Removed == false || overrides.ContainsKey(e.Feature), $"Event {e.Version} removes an override of {e.Feature} that is not there.");
+        if (e.Removed) overrides.Remove(e.Feature);
+        else overrides[e.Feature] = e;
+    }
+
     public void Take(SubscriptionChanged e)
     {
-        given = e.OperatorPlan ?? given;
+        Require(e.Change is not null && e.By is not null, $"Event {e.Version} does not say what changed, or who asked for it.");
+        given = e.Change == SubscriptionChange.PlanEnded ? null : e.OperatorPlan ?? given;
+        trialUsed |= e.Followed?.TrialEnd is not null;
         if (e.GaveAccessAt is { } gave && !(gave <= gaveAccess)) gaveAccess = gave;
         if (e.Prorated is { } limits)
-            prorated = [.. prorated.Where(p => p.End > e.RecordedAt && !limits.Any(n => n.Feature == p.Feature && n.Full == p.Full)), .. limits];
+            prorated = [.. prorated.Where(p => p.End > At(e) && !limits.Any(n => n.Feature == p.Feature && n.Full == p.Full)), .. limits];
         if (e.Followed is not { } next) return;
         if (next.Order is not null && subscriptions.TryGetValue(next.Id, out var known))
             Require(Comes(known.Order!, next.Order) >= 0, $"Event {e.Version} puts an older snapshot of {next.Id} in the place of a newer one.");
@@ -113,6 +161,21 @@ internal sealed class PlanBook
         Own = subscriptions.Values.OrderBy(s => s.Status is not (SubscriptionStatus.Canceled or SubscriptionStatus.IncompleteExpired))
             .ThenBy(s => s.CreatedAt).ThenBy(s => s.Id, StringComparer.Ordinal).Last();
     }
+
+    public void Take(TimeZoneChanged e)
+    {
+        Zone = DateTimeZoneProviders.Tzdb[e.TimeZone];
+        prorated = [.. prorated.Select(p => p.End > e.EffectiveAt && (e.Moved ?? []).FirstOrDefault(m => m.Window == p.Window) is { } to ? p with { End = to.End } : p)];
+    }
+
+    public void Take(ClockAdvanced e)
+    {
+        Require(IsTest && e.To > e.RecordedAt && e.AheadMicros >= Ahead.ToInt64Nanoseconds() / 1_000, $"Event {e.Version} sets the clock to {e.To}, {e.AheadMicros} ahead.");
+        Ahead = Duration.FromNanoseconds(e.AheadMicros * 1_000L);
+    }
+
+    /// <summary>When a change begins to count: as it is heard of from Stripe, or when the clock brought it.</summary>
+    public static Instant At(SubscriptionChanged e) => e.Followed is { Kept: null } ? e.RecordedAt : e.EffectiveAt;
 
     /// <summary>Positive when the second snapshot stands: deleted is final, then the later event, then created before updated, then the event's id.</summary>
     private static int Comes(SnapshotOrder first, SnapshotOrder second)
@@ -150,6 +213,10 @@ internal sealed class PlanBook
         var slice = state.Subscriptions;
         Require(slice.OperatorPlan == given, $"The operator's plan is {given} by the books and {slice.OperatorPlan} in the state.");
         Require(slice.GaveAccessAt == gaveAccess, $"Access was given at {gaveAccess} by the books and {slice.GaveAccessAt} in the state.");
+        Require(slice.TrialUsed == trialUsed, $"A trial was used: {trialUsed} by the books, {slice.TrialUsed} in the state.");
+        Require(state.Overrides.Length == overrides.Count, $"There are {overrides.Count} overrides by the books and {state.Overrides.Length} in the state.");
+        foreach (var (stated, booked) in state.Overrides.Zip(overrides.Values))
+            Require(stated.Feature == booked.Feature && stated.Allowance == booked.Allowance && stated.Until == booked.Until && stated.Version == booked.Version, $"The override of {booked.Feature} is another in the state: {stated}");
         Require(slice.Followed.SequenceEqual(subscriptions.Values), $"The subscriptions are others in the state: {string.Join("; ", slice.Followed)}");
         Require(slice.Own == Own, $"The organization's own subscription is {Own?.Id} by the books and {slice.Own?.Id} in the state.");
         Require(slice.Prorated.SequenceEqual(prorated), $"Prorated limits are {string.Join("; ", prorated)} by the books and {string.Join("; ", slice.Prorated)} in the state.");

@@ -19,7 +19,7 @@ internal sealed record Receipt(Machine Machine, Command Command, CommandResult? 
 /// </summary>
 internal sealed class Tenant(string id, Dice dice)
 {
-    private readonly Auditor auditor = new();
+    private readonly Auditor auditor = new(id);
     private readonly Dictionary<string, List<Command>> sent = [];
     private readonly Dictionary<string, int> recorded = [];
     private readonly HashSet<string> firstAnswers = [];
@@ -43,6 +43,16 @@ internal sealed class Tenant(string id, Dice dice)
     public List<Command> Unanswered { get; } = [];
 
     public int NextCommand() => ++commands;
+
+    /// <summary>Every usage record.</summary>
+    public List<UsageRecorded> Records { get; } = [];
+
+    /// <summary>What a hold is of, whether it is open or not.</summary>
+    public string FeatureOf(string hold) => Events.Select(e => e.Event).OfType<HoldPlaced>().FirstOrDefault(h => $"ho_{h.Version}" == hold)?.Feature ?? "calls";
+
+    /// <summary>Every event that moved or billed a gauge.</summary>
+    public List<LedgerEvent> HistoryOf(string gauge) =>
+        [.. Events.Select(e => e.Event).Where(e => e is LinesAdded || (e is UsageRecorded use && use.Feature == gauge) || (e is UsageVoided gone && gone.Feature == gauge))];
 
     public void Sending(Command command)
     {
@@ -84,13 +94,14 @@ internal sealed class Tenant(string id, Dice dice)
     {
         var entry = new Entry(EventCodec.Default.Decode(e), e.CommandId, catalogs, of is not RecordUsage { Enforce: false }, endsAppend);
         Events.Add(entry);
+        if (entry.Event is UsageRecorded record) Records.Add(record);
         State = State.Evolve(entry.Event);
         auditor.Take(entry.Event, entry.Catalogs, entry.Enforced);
         auditor.Compare(State);
         var broken = Invariants.Broken(State);
         Require(broken is null, $"The books do not close: {broken}");
         Require(State.DueAt == Decider.NextDue(State), $"Something is due at {Decider.NextDue(State)} and {State.DueAt} is written.");
-        if (endsAppend) auditor.EndOfAppend();
+        if (endsAppend) auditor.EndOfAppend(catalogs);
     }
 
     // ---- the callers

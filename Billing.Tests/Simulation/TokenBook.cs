@@ -35,11 +35,12 @@ internal sealed class TokenBook
     // ---- reading
 
     /// <summary>What can be burned at this time.</summary>
-    public long Balance(Instant now)
+    /// <param name="besides">Tokens that are there and do not count.</param>
+    public long Balance(Instant now, IReadOnlyList<GrantUse>? besides = null)
     {
         long balance = 0;
         foreach (var lot in lots.Values)
-            if (lot.IsLive(now)) balance += lot.Left;
+            if (lot.IsLive(now)) balance += lot.Left - (besides?.Where(b => b.Grant == lot.Id).Sum(b => b.Tokens) ?? 0);
         return balance;
     }
 
@@ -50,28 +51,32 @@ internal sealed class TokenBook
             .ThenBy(l => l.Payment, StringComparer.Ordinal).ThenBy(l => l.Version),
     ];
 
-    /// <summary>Tokens were taken (burned, or held) from the right lots: the first ones of the order, each to its end before the next.</summary>
-    public void RequireInOrder(LedgerEvent e, GrantUse[]? taken, long tokens)
+    /// <summary>Which grants so many tokens are taken from now: the first of the order, each to its end before the next.</summary>
+    /// <param name="besides">Tokens that are there and not to be taken.</param>
+    public List<GrantUse> Taken(LedgerEvent e, long tokens, IReadOnlyList<GrantUse>? besides = null)
     {
-        Require((taken ?? []).Sum(t => t.Tokens) == tokens, $"Event {e.Version} takes {(taken ?? []).Sum(t => t.Tokens)} tokens where {tokens} are due.");
-        var at = 0;
+        var taken = new List<GrantUse>();
         foreach (var lot in InOrder)
         {
             if (tokens == 0) break;
-            if (lot.Left == 0 || !lot.IsLive(e.RecordedAt)) continue;
-            var due = Math.Min(tokens, lot.Left);
-            Require(at < taken!.Length && taken[at].Grant == lot.Id && taken[at].Tokens == due, $"Event {e.Version} has to take {due} tokens from {lot.Id} next.");
-            tokens -= due;
-            at++;
+            if (!lot.IsLive(e.RecordedAt)) continue;
+            var left = lot.Left - (besides?.Where(b => b.Grant == lot.Id).Sum(b => b.Tokens) ?? 0);
+            if (left <= 0) continue;
+            taken.Add(new GrantUse(lot.Id, Math.Min(tokens, left)));
+            tokens -= taken[^1].Tokens;
         }
         Require(tokens == 0, $"Event {e.Version} takes {tokens} tokens that are not there.");
+        return taken;
     }
 
-    /// <summary>Nothing that has run out is still on the books after an append.</summary>
+    /// <summary>After an append nothing that has run out is still there, and no debt stands beside tokens that could pay it.</summary>
     public void RequireNothingOverdue(Instant now)
     {
         foreach (var lot in lots.Values)
+        {
             Require(lot.IsLive(now) || lot.Left == 0, $"{lot.Id} expired at {lot.Until}, and {lot.Left} tokens of it are left at {now}.");
+            Require(lot.Debt == 0 || lot.Left == 0, $"{lot.Id} owes {lot.Debt} and has {lot.Left} left.");
+        }
     }
 
     public Instant? NextDue() => lots.Values.Where(l => l.Left > 0).Min(l => l.Until);
@@ -98,11 +103,11 @@ internal sealed class TokenBook
     public void Take(TokensRevoked e)
     {
         var lot = Find(e, e.Grant);
-        Require(lot.Payment == e.Payment, $"Event {e.Version} revokes tokens that another payment bought.");
+        Require((lot.Payment ?? "") == e.Payment, $"Event {e.Version} revokes tokens that another payment bought.");
         Require(e.Revoked <= lot.Left, $"Event {e.Version} revokes {e.Revoked} of {lot.Left} tokens.");
         lot.Revoked += e.Revoked;
         lot.Debt += e.Debt;
-        // Only what is burned cannot be taken, and nobody owes more than was bought.
+        // Only what is burned or held cannot be taken, and nobody owes more than was bought.
         Require(e.Debt <= 0 || lot.Left == 0, $"Event {e.Version} makes a debt although {lot.Left} tokens are left.");
         Require(lot.Revoked + lot.Debt <= lot.Granted, $"After event {e.Version} {lot.Revoked} revoked and {lot.Debt} owed are more than {lot.Granted}.");
     }
@@ -112,7 +117,8 @@ internal sealed class TokenBook
         foreach (var part in e.Grants)
         {
             var lot = Find(e, part.Grant);
-            Require(lot.Until == e.EffectiveAt && part.Tokens == lot.Left && part.Tokens > 0, $"Event {e.Version} expires {part.Tokens} tokens at {e.EffectiveAt} of {lot.Id}, which has {lot.Left} until {lot.Until}.");
+            // Later where they were held: they expire as they come back.
+            Require(lot.Until <= e.EffectiveAt && part.Tokens == lot.Left && part.Tokens > 0, $"Event {e.Version} expires {part.Tokens} tokens at {e.EffectiveAt} of {lot.Id}, which has {lot.Left} until {lot.Until}.");
             lot.Expired += part.Tokens;
         }
     }
@@ -125,6 +131,23 @@ internal sealed class TokenBook
     public void Reserve(LedgerEvent e, GrantUse[] grants)
     {
         foreach (var part in grants) Find(e, part.Grant).Held += part.Tokens;
+    }
+
+    public void Release(LedgerEvent e, IReadOnlyList<GrantUse> grants)
+    {
+        foreach (var part in grants) Find(e, part.Grant).Held -= part.Tokens;
+    }
+
+    /// <summary>Burned tokens come back: they pay what the grant owes, stay expired with it, or can be burned again.</summary>
+    public void Return(LedgerEvent e, TokenReturn part)
+    {
+        var lot = Find(e, part.Grant);
+        Require(part.Remaining >= 0 && part.Expired >= 0 && part.Revoked >= 0 && part.Revoked <= lot.Debt, $"Event {e.Version} gives back {part}; {lot.Id} owes {lot.Debt}.");
+        Require(part.Expired == 0 || !lot.IsLive(e.RecordedAt), $"Event {e.Version} expires tokens of {lot.Id}, which runs until {lot.Until}.");
+        lot.Consumed -= part.Remaining + part.Expired + part.Revoked;
+        lot.Expired += part.Expired;
+        lot.Revoked += part.Revoked;
+        lot.Debt -= part.Revoked;
     }
 
     private void Add(Lot lot)

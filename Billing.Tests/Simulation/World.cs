@@ -20,7 +20,7 @@ internal sealed class World
         [Fault.CrashAfter], [Fault.CrashBefore], [Fault.LostBefore, Fault.CrashAfter], [.. Enumerable.Repeat(Fault.Conflict, LedgerSession.MaxAttempts)],
     ];
 
-    private static readonly string[] Zones = ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe", "Pacific/Apia"];
+    public static readonly string[] Zones = ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe", "Pacific/Apia"];
 
     private readonly ulong seed;
     private readonly Dice dice;
@@ -273,9 +273,12 @@ internal sealed class World
 
     private async Task Send(Machine machine, Tenant tenant, Command command) => await Exchange([Ask(machine, tenant, [command], false)]);
 
-    private static Asking Ask(Machine machine, Tenant tenant, IReadOnlyList<Command> commands, bool atomic)
+    private Asking Ask(Machine machine, Tenant tenant, IReadOnlyList<Command> commands, bool atomic)
     {
+        commands = [.. commands.Select(c => Traffic.Reread(tenant, c))];
         foreach (var command in commands) tenant.Sending(command);
+        asking.AddRange(commands);
+        at = tenant;
         var organization = machine.Host.Organization(tenant.Id);
         return new Asking(machine, tenant, commands, atomic && commands.Count > 1, Answered());
 
@@ -325,6 +328,7 @@ internal sealed class World
             at = of.Key;
             await of.Key.Settle(journal, catalogs, [.. of.Select(r => r.Receipt)]);
         }
+        asking.Clear();
     }
 
     private void Tally(string what, int times = 1) => Count[what] = Count.GetValueOrDefault(what) + times;
@@ -332,12 +336,14 @@ internal sealed class World
     // ---- for people
 
     private Tenant? at;
+    private readonly List<Command> asking = [];
 
     private string Report(Exception e) =>
         $"""
         {e.Message}
         Seed {seed}, step {step}, {tenants.Count} organizations, clock {clock}, organization {at?.Id}. Its last events:
         {at?.Tail(12)}
+        Asked: {string.Join("\n       ", asking.Select(a => a.ToString()))}
         Again: SIMULATION_SEED={seed} SIMULATION_SEEDS=1 dotnet test Billing.Tests --filter FullyQualifiedName~Simulation
         {(e is AuditException ? "" : e.ToString())}
         """;
