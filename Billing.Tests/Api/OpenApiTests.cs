@@ -146,13 +146,13 @@ public sealed partial class OpenApiTests
     [InlineData("SettleHoldBody", "quantity")]
     [InlineData("OverrideBody")]
     [InlineData("SpendCapsBody")]
-    [InlineData("TopUpBody", "token_package", "threshold", "max_count", "max_amount")]
-    [InlineData("CompleteTopUpBody", "payment")]
-    [InlineData("FailTopUpBody", "failure")]
     [InlineData("SubscriptionBody")]
     [InlineData("PaymentBody", "invoice", "status")]
     [InlineData("TimeZoneBody", "time_zone")]
     [InlineData("CatalogMovesBody", "to_version")]
+    [InlineData("TopUpBody", "token_package", "threshold", "max_count", "max_amount")]
+    [InlineData("CompleteTopUpBody", "payment")]
+    [InlineData("FailTopUpBody", "failure")]
     [InlineData("CloseOrganizationBody")]
     public async Task a_body_needs_what_the_api_would_miss_and_nothing_else(string schema, params string[] fields)
     {

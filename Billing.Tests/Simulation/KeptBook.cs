@@ -32,6 +32,9 @@ internal sealed class KeptBook(PlanBook plans)
     /// <summary>A pause that has to give the unused rest back.</summary>
     private Subscription? owed;
 
+    /// <summary>It became past due although its grace was over.</summary>
+    private bool isLate;
+
     // ---- taking events
 
     /// <param name="e">Before the plan book takes it.</param>
@@ -83,6 +86,8 @@ internal sealed class KeptBook(PlanBook plans)
                 break;
             case Change.PastDue:
                 Require(IsCharged(known!) && next.Status == Status.PastDue && kept.GraceUntil is not null, $"Event {e.Version} makes {next.Id} past due, which is {known!.Status}.");
+                Require(kept.GraceUntil >= e.RecordedAt, $"Event {e.Version} ends the grace of {next.Id} at {kept.GraceUntil}, before it is recorded.");
+                isLate = kept.GraceUntil == e.RecordedAt;
                 break;
             case Change.Unpaid:
                 Require(known!.Status == Status.PastDue && next.Status == Status.Unpaid && known.Kept!.GraceUntil == e.EffectiveAt, $"Event {e.Version} makes {next.Id} unpaid at {e.EffectiveAt}; its grace is until {known.Kept!.GraceUntil}.");
@@ -159,13 +164,14 @@ internal sealed class KeptBook(PlanBook plans)
         foreach (var of in charges.Values) of.Before = null;
         Require(due is null, $"A period of {due?.Of.Id} began and is on no line.");
         Require(owed is null || Rest(charges[owed.Id].Charged?.Amount ?? 0, charges[owed.Id].Charged?.Start ?? now, charges[owed.Id].Charged?.End ?? now, owed.Kept!.PausedAt ?? now) == 0, $"{owed?.Id} was paused and nothing given back.");
-        owed = null;
+        (owed, var wasLate, isLate) = (null, isLate, false);
         if (plans.Own is not { Kept: { } kept, Ended: false } own) return;
         if (own.Status == Status.Paused) charges[own.Id].Charged = null;
         Require(kept.Charged is null || kept.Charged == charges[own.Id].Charged, $"{own.Id} says that {kept.Charged} was charged; by the books {charges[own.Id].Charged}.");
         if (plans.Closed is not null) return;
         Require(!IsCharged(own) && !own.CancelAtPeriodEnd || now < own.PeriodEnd, $"The period of {own.Id} ended at {own.PeriodEnd}, and it is {own.Status} at {now}.");
-        Require(own.Status != Status.PastDue || now < kept.GraceUntil, $"The grace of {own.Id} ended at {kept.GraceUntil}, and it is past due at {now}.");
+        // A failure that is heard of too late makes it past due first, and unpaid with what comes next.
+        Require(own.Status != Status.PastDue || now < kept.GraceUntil || wasLate, $"The grace of {own.Id} ended at {kept.GraceUntil}, and it is past due at {now}.");
     }
 
     private static bool IsCharged(Subscription own) => own.Status is Status.Trialing or Status.Active or Status.PastDue;
