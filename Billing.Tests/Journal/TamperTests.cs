@@ -182,6 +182,21 @@ public sealed class TamperTests(ITestOutputHelper output) : IAsyncLifetime
         Assert.Null((await ledger.Verify()).Problem);
     }
 
+    [Theory]
+    [InlineData(0)]
+    [InlineData(9)]
+    public async Task what_the_table_says_is_looked_at_and_not_only_its_index(int offset)
+    {
+        // A row of the table, as SQLite lays it out: organization, version, type. The index by version has its own copy of the first two.
+        var file = await File.ReadAllBytesAsync(ledger.Path);
+        var row = file.AsSpan().IndexOf("acme-corp\u0007usage-recorded"u8);
+        Assert.True(row > 0);
+        file[row + offset] ^= 1;
+        await File.WriteAllBytesAsync(ledger.Path, file);
+
+        await ledger.AssertFound(7, offset == 0 ? "Version 7 is of another organization, '`cme-corp'." : "Version 7 is missing: 6 follows 6.");
+    }
+
     [Fact]
     public async Task a_bit_flipped_anywhere_in_the_file_is_found_or_changes_nothing_that_is_read()
     {
