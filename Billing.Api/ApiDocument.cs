@@ -14,7 +14,7 @@ internal static class ApiDocument
 {
     private sealed record QueryNames(string[] Names);
 
-    /// <summary>Every query parameter that some route reads.</summary>
+    /// <summary>Every query parameter that some route reads. What is behind a bar tells those of one name apart.</summary>
     private static readonly Dictionary<string, (string Description, OpenApiSchema Schema)> Query = new()
     {
         ["limit"] = ($"How many at most: 1 to {RequestExtensions.MaxPageSize}; 100 without one.", new OpenApiSchema { Type = JsonSchemaType.Integer }),
@@ -24,10 +24,10 @@ internal static class ApiDocument
         ["from"] = ("The first instant of it; 30 days before its end without one.", new OpenApiSchema { Type = JsonSchemaType.String, Format = "date-time" }),
         ["to"] = ("The first instant after it; now without one.", new OpenApiSchema { Type = JsonSchemaType.String, Format = "date-time" }),
         ["bucket"] = ("hour, day (without one) or month.", new OpenApiSchema { Type = JsonSchemaType.String, Enum = ["hour", "day", "month"] }),
-        ["at"] = ("The moment; now without one.", new OpenApiSchema { Type = JsonSchemaType.String, Format = "date-time" }),
         ["after"] = ("The version after which to begin.", new OpenApiSchema { Type = JsonSchemaType.Integer }),
         ["type"] = ("An event type such as usage-recorded.", new OpenApiSchema { Type = JsonSchemaType.String }),
         ["status"] = ("draft, open, paid, void or uncollectible.", new OpenApiSchema { Type = JsonSchemaType.String, Enum = ["draft", "open", "paid", "void", "uncollectible"] }),
+        ["at|moment"] = ("The moment; now without one.", new OpenApiSchema { Type = JsonSchemaType.String, Format = "date-time" }),
         ["at"] = ("now, or period_end (without one).", new OpenApiSchema { Type = JsonSchemaType.String, Enum = ["now", "period_end"] }),
         ["prorate"] = ("With at=now: whether the unused rest is credited.", new OpenApiSchema { Type = JsonSchemaType.Boolean }),
         ["state"] = ("pending, applied, ignored, unclaimed or failed.", new OpenApiSchema { Type = JsonSchemaType.String, Enum = ["pending", "applied", "ignored", "unclaimed", "failed"] }),
@@ -59,7 +59,7 @@ internal static class ApiDocument
             if (!path.StartsWith("v1", StringComparison.Ordinal)) operation.Security = [];
             operation.Parameters ??= [];
             foreach (var name in metadata.OfType<QueryNames>().SelectMany(q => q.Names))
-                operation.Parameters.Add(new OpenApiParameter { Name = name, In = ParameterLocation.Query, Description = Query[name].Description, Schema = Query[name].Schema });
+                operation.Parameters.Add(new OpenApiParameter { Name = name.Split('|')[0], In = ParameterLocation.Query, Description = Query[name].Description, Schema = Query[name].Schema });
             if (ChangesAnOrganization(path, context.Description.HttpMethod))
                 operation.Parameters.Add(new OpenApiParameter
                 {

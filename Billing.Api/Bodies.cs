@@ -71,9 +71,6 @@ public sealed record SettleHoldBody([property: Required, JsonConverter(typeof(Qu
 /// <summary>Nothing: a body with anything in it is refused.</summary>
 public sealed record EmptyBody;
 
-/// <param name="Reason">Kept in the ledger for ever: no names, no addresses.</param>
-public sealed record VoidBody(string? Reason);
-
 /// <param name="Quantity">What it should have been, in whole units with at most the meter's decimals.</param>
 /// <param name="Reason">Kept in the ledger for ever: no names, no addresses.</param>
 public sealed record CorrectBody([property: Required, JsonConverter(typeof(QuantityJson))] decimal? Quantity, string? Reason);
@@ -361,7 +358,6 @@ public sealed class QuantityJson : JsonConverter<decimal>
 [JsonSerializable(typeof(HoldBody))]
 [JsonSerializable(typeof(SettleHoldBody))]
 [JsonSerializable(typeof(EmptyBody))]
-[JsonSerializable(typeof(VoidBody))]
 [JsonSerializable(typeof(CorrectBody))]
 [JsonSerializable(typeof(UsageVoidView))]
 [JsonSerializable(typeof(UsageExplanationView))]

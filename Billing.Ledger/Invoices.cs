@@ -265,13 +265,8 @@ public static class Invoices
         var after = use.Gauge is { } gauge
             // What was past the allowance is what is left of the peak without it. The next period begins with what the gauge stands at.
             ? use with { Gauge = gauge with { Peak = gauge.Value, PeakUntil = state.Subscriptions.Cycle.Billed(line.End).End, Billed = units > 0 && gauge.Value > gauge.Peak - units } }
-            : use with
-            {
-                Counters = [.. use.Counters.Select(c => c.Window != Window.Period ? c : c with
-                {
-                    Priced = [.. c.Priced.Select(p => Array.Find(line.Tiers!, t => t.UnitPrice == p.UnitPrice) is { } t ? p with { Billed = p.Billed + t.Units } : p)],
-                })],
-            };
+            // A line has all that was on none.
+            : use with { Counters = [.. use.Counters.Select(c => c.Window != Window.Period ? c : c with { Priced = [.. c.Priced.Select(p => p with { Billed = p.Units })] })] };
         return state with { Usage = state.Usage.Replace(use, after) };
     }
 

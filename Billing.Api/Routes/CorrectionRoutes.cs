@@ -12,7 +12,7 @@ public static class CorrectionRoutes
     public static void MapCorrections(this RouteGroupBuilder v1, Services services)
     {
         v1.MapPost("/organizations/{organization}/usage/{id}/void", (string organization, string id, HttpContext http) => Void(organization, id, http, services)).OperatorOnly()
-            .WithTags("Usage").WithSummary("Take a usage record back").Accepts<VoidBody>(true, "application/json").Produces<UsageVoidView>();
+            .WithTags("Usage").WithSummary("Take a usage record back").Accepts<ReasonBody>(true, "application/json").Produces<UsageVoidView>();
 
         v1.MapPost("/organizations/{organization}/usage/{id}/correct", (string organization, string id, HttpContext http) => Correct(organization, id, http, services)).OperatorOnly()
             .WithTags("Usage").WithSummary("Record another quantity in a usage record's place, at its own time").Accepts<CorrectBody>("application/json")
@@ -22,7 +22,7 @@ public static class CorrectionRoutes
     private static async Task<IResult> Void(string organization, string id, HttpContext http, Services services)
     {
         using var request = await RequestBody.Read(http);
-        var body = request.As(ApiJson.Web.VoidBody);
+        var body = request.As(ApiJson.Web.ReasonBody);
         var key = http.IdempotencyKey();
         var reason = Text.Reason(body.Reason);
         if (await Find(organization, id, services) is not { } record) return await Unknown(organization, id, http, services);

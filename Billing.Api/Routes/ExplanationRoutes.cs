@@ -18,7 +18,7 @@ public static class ExplanationRoutes
 
         v1.MapGet("/organizations/{organization}/ledger/state", (string organization, HttpContext http) => State(organization, http, services))
             .WithTags("Ledger").WithSummary("The whole organization as it was recorded at a moment, with every entitlement as it would have been answered then (?at=)")
-            .Produces<StateView>().TakesQuery("at");
+            .Produces<StateView>().TakesQuery("at|moment");
     }
 
     private static async Task<IResult> Usage(string organization, string id, HttpContext http, Services services)

@@ -149,7 +149,7 @@ public sealed class CorrectionTests
         var line = Lines(spec)[^1];
         Assert.Equal((LineKind.Adjustment, -350L, -7m, (decimal?)0.5m), (line.Kind, line.Amount, line.Quantity, line.UnitPrice));
         Assert.Equal("-7 jobs of 2026-11-01 to 2026-12-01, taken back", line.Description);
-        Assert.Equal(["ur_3"], line.Records!);
+        Assert.Equal([Ids.UsageRecord(Record(spec, 1).Version)], line.Records!);
         Assert.Equal((Time("2026-11-01T00:00:00Z"), Time("2026-12-01T00:00:00Z")), (line.Start, line.End));
         Assert.Equal(line, spec.State.Billing.Pending.Single());
         // The running month is another one.
