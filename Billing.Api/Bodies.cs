@@ -197,9 +197,6 @@ public sealed record FinalizeInvoiceBody;
 /// <param name="Reason">Kept in the ledger for ever: no names, no addresses.</param>
 public sealed record PayInvoiceBody(string? Payment, string? Reason);
 
-/// <param name="Reason">Kept in the ledger for ever: no names, no addresses.</param>
-public sealed record EndInvoiceBody(string? Reason);
-
 /// <param name="Description">Stands on the invoice, and is kept in the ledger for ever: no names, no addresses.</param>
 /// <param name="Amount">Minor units; below 0 is a credit.</param>
 /// <param name="Currency">One that the catalog sells in; its own without one.</param>
@@ -414,7 +411,6 @@ public sealed class QuantityJson : JsonConverter<decimal>
 [JsonSerializable(typeof(GenerateInvoiceBody))]
 [JsonSerializable(typeof(FinalizeInvoiceBody))]
 [JsonSerializable(typeof(PayInvoiceBody))]
-[JsonSerializable(typeof(EndInvoiceBody))]
 [JsonSerializable(typeof(AddLineBody))]
 [JsonSerializable(typeof(CreditBody))]
 [JsonSerializable(typeof(BillingTermsBody))]
