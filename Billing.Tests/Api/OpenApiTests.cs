@@ -182,7 +182,8 @@ public sealed partial class OpenApiTests
         Has("UsageView", (await api.Get("/v1/organizations/acme/usage/current")).Json);
         Has("TokensView", (await api.Get("/v1/organizations/acme/tokens")).Json);
         Has("TopUpView", (await api.Put("/v1/organizations/acme/tokens/top-up", new { token_package = "starter", threshold = 1, max_count = 1, max_amount = 500 })).Json);
-        await api.Use("acme", "ai_requests", 2);
+        // The third of three: that is told.
+        (await api.Use("acme", "ai_requests")).Expect(201);
         Has("AlertView", (await api.Get("/v1/organizations/acme/alerts")).At("items.0")!);
 
         void Has(string schema, JsonNode answer)

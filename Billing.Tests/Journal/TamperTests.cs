@@ -62,7 +62,7 @@ public sealed class TamperTests(ITestOutputHelper output) : IAsyncLifetime
     [InlineData("type = type || char(0) || 'x'", "hash of version 7 does not follow")]
     [InlineData("schema = 'one'", "schema is stored as a text instead of an integer")]
     [InlineData("schema = 1.5", "schema is stored as a real number instead of an integer")]
-    [InlineData("schema = schema + 4294967296", "schema is 4294967297, which is none")]
+    [InlineData("schema = 4294967297", "schema is 4294967297, which is none")]
     [InlineData("effective_at = 9223372036854775807", "effective_at is 9223372036854775807, which is no time")]
     [InlineData("effective_at = CAST('soon' AS BLOB)", "effective_at is stored as a blob instead of an integer")]
     [InlineData("recorded_at = -9223372036854775807", "recorded_at is -9223372036854775807, which is no time")]
@@ -180,6 +180,21 @@ public sealed class TamperTests(ITestOutputHelper output) : IAsyncLifetime
             ledger.Restore();
         }
         Assert.Null((await ledger.Verify()).Problem);
+    }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(9)]
+    public async Task what_the_table_says_is_looked_at_and_not_only_its_index(int offset)
+    {
+        // A row of the table, as SQLite lays it out: organization, version, type. The index by version has its own copy of the first two.
+        var file = await File.ReadAllBytesAsync(ledger.Path);
+        var row = file.AsSpan().IndexOf("acme-corp\u0007usage-recorded"u8);
+        Assert.True(row > 0);
+        file[row + offset] ^= 1;
+        await File.WriteAllBytesAsync(ledger.Path, file);
+
+        await ledger.AssertFound(7, offset == 0 ? "Version 7 is of another organization, '`cme-corp'." : "Version 7 is missing: 6 follows 6.");
     }
 
     [Fact]
