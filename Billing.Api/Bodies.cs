@@ -28,7 +28,7 @@ public sealed record InvitationBody([property: Required] string? Plan);
 /// <param name="Feature">A metered feature's id.</param>
 /// <param name="Quantity">In whole units, with at most the meter's decimals. Gauges: the change.</param>
 /// <param name="Unit">If named, it must be the meter's.</param>
-/// <param name="Timestamp">When it happened; now without one. In the running window, at most 5 minutes ahead.</param>
+/// <param name="Timestamp">When it happened; now without one. At most 5 minutes ahead and 35 days ago.</param>
 /// <param name="Enforce">False for use that has already happened: recorded past any limit.</param>
 /// <param name="Metadata">Comes back in the history: at most 20 entries, keys of 40 and values of 500 characters.</param>
 public record UsageBody(

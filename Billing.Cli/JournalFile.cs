@@ -26,19 +26,7 @@ internal sealed record JournalFile(string Path, bool IsNamed)
 
     /// <summary>The organization's stream.</summary>
     /// <exception cref="UsageException">There is no such organization.</exception>
-    public async Task<LedgerStream> Stream(SqliteJournal journal, string organization, CancellationToken stop) =>
-        await Has(journal, organization) ? await LedgerStream.Of(journal, organization, stop) : throw new UsageException($"There is no organization '{organization}' in '{Path}'.");
-
-    /// <summary>Whether there is anything of it.</summary>
-    public static async Task<bool> Has(SqliteJournal journal, string organization)
-    {
-        try
-        {
-            return await journal.ReadHead(organization) is not null || (await journal.ReadStream(organization, 1, 1)).Count > 0;
-        }
-        catch (DamagedEventException)
-        {
-            return true;
-        }
-    }
+    public async Task<LedgerStream> Stream(SqliteJournal journal, string organization, CancellationToken stop) => await LedgerStream.Exists(journal, organization)
+        ? await LedgerStream.Of(journal, organization, stop)
+        : throw new UsageException($"There is no organization '{organization}' in '{Path}'.");
 }

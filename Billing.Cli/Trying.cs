@@ -34,7 +34,7 @@ internal static class Trying
         var catalogs = await new CatalogStore(database, defaults).Load();
         IReadOnlyList<string> organizations = trial.Organizations.Count > 0 ? trial.Organizations : (await journal.TakeInventory()).Organizations;
         foreach (var organization in trial.Organizations)
-            if (!await JournalFile.Has(journal, organization)) throw new UsageException($"There is no organization '{organization}' in '{file.Path}'.");
+            if (!await LedgerStream.Exists(journal, organization)) throw new UsageException($"There is no organization '{organization}' in '{file.Path}'.");
 
         var found = new ConcurrentBag<WhatIfResult>();
         await terminal.Progress("Folding", organizations.Count, async report =>

@@ -53,8 +53,6 @@ internal static class Verifying
             await Parallel.ForEachAsync(inventory.Organizations, stop, async (organization, cancel) =>
             {
                 var found = await ChainVerifier.Verify(journal, organization, stop: cancel);
-                // A head that was there a moment ago and is of nothing now.
-                if (found is { Problem: null, Events: 0 }) found = found with { FirstBadVersion = 1, Problem = "It has a head, and nothing else." };
                 if (found.Problem is not null) bad.Add(found);
                 Interlocked.Add(ref events, found.Events);
                 report(Interlocked.Increment(ref done));
@@ -89,7 +87,7 @@ internal static class Verifying
         await using var database = journal.Open();
         var sqlite = new SqliteJournal(database);
         // What is signed to be there is missing, and not unknown.
-        if (kept?.Organization != target && !await JournalFile.Has(sqlite, target))
+        if (kept?.Organization != target && !await LedgerStream.Exists(sqlite, target))
             throw new UsageException($"There is {(journal.IsNamed ? "no" : $"neither a file '{target}' nor an")} organization '{target}' in '{journal.Path}'.");
         if (OtherOrganization(target, kept) is { } other) return other;
         var total = (await LedgerStream.Of(sqlite, target, stop)).Head;

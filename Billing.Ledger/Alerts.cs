@@ -73,7 +73,7 @@ public static class Alerts
     /// <summary>When the end of the running trial is to be warned of; null when there is none or it was.</summary>
     private static Instant? TrialWarningAt(State state)
     {
-        if (state.Subscriptions.Own is not { Status: SubscriptionStatus.Trialing, TrialEnd: { } end } own || state.IsClosed || state.Alerts.TrialWarned == end) return null;
+        if (state.Subscriptions.Own is not { Status: SubscriptionStatus.Trialing, TrialEnd: { } end } own || state.IsClosed || state.Alerts.TrialWarned >= end) return null;
         // What Stripe said when the trial was over already warns nobody.
         var heardOf = own.Order?.EventCreatedAt ?? own.CreatedAt;
         return heardOf < end ? Instant.Max(end - TrialWarning, heardOf) : null;

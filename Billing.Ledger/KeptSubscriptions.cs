@@ -214,7 +214,8 @@ public static class KeptSubscriptions
         if (draft.State.Subscriptions.Own is not { Ended: false, Kept: { } kept } own) return [];
         if (FirstFailure(draft.State, own) is { } failed)
         {
-            var until = failed + Duration.FromDays(catalogs.Current.GraceDays);
+            // Nothing turns before what is recorded: a failure that is heard of too late ends the grace now.
+            var until = Instant.Max(failed + Duration.FromDays(catalogs.Current.GraceDays), now);
             if (own.Status is SubscriptionStatus.Active or SubscriptionStatus.PastDue && kept.GraceUntil != until)
                 draft.Change(own with { Status = SubscriptionStatus.PastDue, Kept = kept with { GraceUntil = until } }, SubscriptionChange.PastDue);
         }

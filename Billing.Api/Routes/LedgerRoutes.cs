@@ -23,7 +23,8 @@ public static class LedgerRoutes
 
         v1.MapGet("/organizations/{organization}/ledger/verify", async (string organization, HttpContext http) =>
             {
-                if (!await IsKnown(services, organization)) return OrganizationRoutes.Unknown(http, organization);
+                // The actor is not asked: what is to be verified may be nothing that it can load.
+                if (!await LedgerStream.Exists(services.Journal, organization)) return OrganizationRoutes.Unknown(http, organization);
                 var found = await ChainVerifier.Verify(services.Journal, organization, stop: http.RequestAborted);
                 return Results.Ok(new VerificationView(found.Problem is null, found.Events, Convert.ToHexStringLower(found.Head), found.FirstBadVersion, found.Problem));
             })
@@ -31,7 +32,7 @@ public static class LedgerRoutes
 
         v1.MapGet("/organizations/{organization}/ledger/export", async (string organization, HttpContext http) =>
             {
-                if (!await IsKnown(services, organization)) return OrganizationRoutes.Unknown(http, organization);
+                if (!await LedgerStream.Exists(services.Journal, organization)) return OrganizationRoutes.Unknown(http, organization);
                 return await Export(services, organization, http);
             })
             .WithTags("Ledger").WithSummary("The whole stream, one JSON object a line: what `billing ledger verify` takes").Produces<string>(200, LedgerExport.ContentType);
@@ -41,19 +42,6 @@ public static class LedgerRoutes
                     ? Answers.Json(services.Heads.Sign(organization, head, services.Clock.Now()), ApiJson.Web.SignedHead)
                     : OrganizationRoutes.Unknown(http, organization))
             .WithTags("Ledger").WithSummary("The stream's head, signed: keep it, and check later that nothing before it was rewritten").Produces<SignedHead>();
-    }
-
-    /// <summary>Whether there is a stream. The actor is not asked: what is to be verified may be nothing that it can load.</summary>
-    private static async ValueTask<bool> IsKnown(Services services, string organization)
-    {
-        try
-        {
-            return await services.Journal.ReadHead(organization) is not null || (await services.Journal.ReadStream(organization, 1, 1)).Count > 0;
-        }
-        catch (DamagedEventException)
-        {
-            return true;
-        }
     }
 
     private static async Task<IResult> Export(Services services, string organization, HttpContext http)

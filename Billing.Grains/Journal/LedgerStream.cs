@@ -24,6 +24,19 @@ public sealed record LedgerStream(string Organization, IAsyncEnumerable<StoredEv
         }
     }
 
+    /// <summary>Whether the journal has anything of this organization, be it a head without events or events without a head.</summary>
+    public static async ValueTask<bool> Exists(IJournal journal, string organization)
+    {
+        try
+        {
+            return await journal.ReadHead(organization) is not null || (await journal.ReadStream(organization, 1, 1)).Count > 0;
+        }
+        catch (DamagedEventException)
+        {
+            return true;
+        }
+    }
+
     /// <summary>While one page is looked at, the next is read.</summary>
     private static async IAsyncEnumerable<StoredEvent> Read(IJournal journal, string organization, long last, [EnumeratorCancellation] CancellationToken stop)
     {
@@ -56,7 +69,7 @@ public sealed record LedgerStream(string Organization, IAsyncEnumerable<StoredEv
         finally
         {
             // Whoever stops early leaves nothing behind that still reads.
-            await reading.ContinueWith(static _ => { }, CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
+            await Task.WhenAny(reading);
         }
 
         Task<IReadOnlyList<StoredEvent>> ReadPage(long version)

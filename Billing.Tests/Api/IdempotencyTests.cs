@@ -210,8 +210,7 @@ public sealed class IdempotencyTests(ITestOutputHelper output)
         var first = (await api.Post(Batch, body, "b-1")).Expect(200);
         Assert.Equal(3, first.Number("recorded"));
         Assert.False(IsReplayed(first));
-        var ids = (await api.Get("/v1/organizations/acme/ledger")).Expect(200)["items"]!.AsArray()
-            .Where(e => (string?)e!["type"] == "usage-recorded").Select(e => (string?)e!["command_id"]);
+        var ids = (await api.Get("/v1/organizations/acme/ledger")).Expect(200)["items"]!.AsArray().Where(e => (string?)e!["type"] == "usage-recorded").Select(e => (string?)e!["command_id"]);
         Assert.Equal(["b-1:a", "b-1:1", "b-1:2"], ids);
         var version = await Version(api);
 
@@ -268,7 +267,7 @@ public sealed class IdempotencyTests(ITestOutputHelper output)
         Assert.Equal(2, recorded.Number("recorded"));
         Assert.True(IsReplayed(again));
         Assert.Equal(recorded.At("items.1.usage.id")!.ToJsonString(), again.At("items.1.usage.id")!.ToJsonString());
-        // A grant, two records, and the alert that a limit is reached.
+        // The tokens, the two uses, and the alert that the allowance is used up.
         Assert.Equal(version + 4, await Version(api));
     }
 

@@ -150,6 +150,9 @@ public sealed partial class OpenApiTests
     [InlineData("PaymentBody", "invoice", "status")]
     [InlineData("TimeZoneBody", "time_zone")]
     [InlineData("CatalogMovesBody", "to_version")]
+    [InlineData("TopUpBody", "token_package", "threshold", "max_count", "max_amount")]
+    [InlineData("CompleteTopUpBody", "payment")]
+    [InlineData("FailTopUpBody", "failure")]
     [InlineData("CloseOrganizationBody")]
     public async Task a_body_needs_what_the_api_would_miss_and_nothing_else(string schema, params string[] fields)
     {
@@ -178,6 +181,9 @@ public sealed partial class OpenApiTests
         Has("SubscriptionView", (await api.Get("/v1/organizations/acme/subscription")).Json);
         Has("UsageView", (await api.Get("/v1/organizations/acme/usage/current")).Json);
         Has("TokensView", (await api.Get("/v1/organizations/acme/tokens")).Json);
+        Has("TopUpView", (await api.Put("/v1/organizations/acme/tokens/top-up", new { token_package = "starter", threshold = 1, max_count = 1, max_amount = 500 })).Json);
+        await api.Use("acme", "ai_requests", 2);
+        Has("AlertView", (await api.Get("/v1/organizations/acme/alerts")).At("items.0")!);
 
         void Has(string schema, JsonNode answer)
         {

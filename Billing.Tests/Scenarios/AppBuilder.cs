@@ -149,6 +149,38 @@ public sealed class AppBuilder
     }
 
     [Fact]
+    public async Task E7_a_plan_is_chosen_monthly_or_yearly_and_upgrades_are_offered_for_the_current_one()
+    {
+        await using var api = await TestApi.Start("app-builder");
+        var plans = (await api.Get("/v1/plans")).Expect(200)["plans"]!.AsArray();
+        foreach (var (plan, month, year) in ((string, long, long)[])[("starter", 3_000, 29_880), ("pro", 6_000, 59_760), ("scale", 12_000, 119_520)])
+        {
+            var prices = plans.Single(p => (string?)p!["id"] == plan)!["prices"]!.AsArray().ToDictionary(p => (string)p!["interval"]!, p => p!["price"]!["amount"]!.GetValue<long>());
+            foreach (var (interval, price, ends) in ((string, long, string)[])[("month", month, "2026-12-20T10:00:00Z"), ("year", year, "2027-11-20T10:00:00Z")])
+            {
+                Assert.Equal(price, prices[interval]);
+                var organization = $"{plan}-{interval}";
+                await api.Open(organization);
+                using var own = await api.ClientOf(organization);
+                var chosen = (await api.Put($"/v1/organizations/{organization}/subscription", new { plan, interval }, by: own)).Expect(200);
+                Assert.Equal((plan, interval, price, ends), (chosen.String("plan"), chosen.String("interval"), (long)chosen.Number("price.amount"), chosen.String("period.end")));
+                Assert.Equal(price, Assert.Single(await api.List($"/v1/organizations/{organization}/invoices", own))["total"]!["amount"]!.GetValue<long>());
+            }
+        }
+
+        // What would help from here, and what it would cost.
+        (await api.Use("starter-month", "build_hours", 40)).Expect(201);
+        Assert.Equal(["pro", "scale"], (await api.Use("starter-month", "build_hours")).Expect(402).At("denial.upgrade_to")!.AsArray().Select(p => (string?)p));
+        foreach (var (plan, total) in ((string, long)[])[("pro", 3_000), ("scale", 9_000)])
+            Assert.Equal(total, (await api.Send(HttpMethod.Post, "/v1/organizations/starter-month/subscription/preview", new { plan })).Expect(200).Number("amount.amount"));
+        // From the month to the year: what is left of the month comes back, the whole year is charged at once.
+        var yearly = (await api.Send(HttpMethod.Post, "/v1/organizations/starter-month/subscription/preview", new { plan = "starter", interval = "year" })).Expect(200);
+        Assert.Equal(29_880 - 3_000, yearly.Number("invoice.total.amount"));
+        (await api.Put("/v1/organizations/starter-month/subscription", new { plan = "starter", interval = "year" })).Expect(200);
+        Assert.Equal(29_880 - 3_000, (await api.List("/v1/organizations/starter-month/invoices"))[0]["total"]!["amount"]!.GetValue<long>());
+    }
+
+    [Fact]
     public async Task E8_one_organization_never_sees_anothers_billing_data()
     {
         await using var api = await TestApi.Start("app-builder");

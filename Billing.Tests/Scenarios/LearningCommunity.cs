@@ -137,6 +137,97 @@ public sealed class LearningCommunity
     }
 
     [Fact]
+    public async Task C6_subscribing_quarterly_with_a_payment_method_begins_the_trial_of_seven_days()
+    {
+        await using var api = await TestApi.Start("learning-community");
+        await api.Open("acme");
+        using var acme = await api.ClientOf("acme");
+        (await Put(api, new { plan = "community-pro", interval = "quarter" }, acme)).ExpectProblem(402, "payment_method_required", "The trial of 'community-pro' needs a payment method.", "payment_method");
+        Assert.Equal("explorer", (await api.Subscription("acme")).String("plan"));
+
+        var subscribed = (await Put(api, new { plan = "community-pro", interval = "quarter", payment_method = true }, acme)).Expect(200);
+
+        Assert.Equal(("community-pro", "trialing", "quarter", "2026-11-27T10:00:00Z"),
+            (subscribed.String("plan"), subscribed.String("status"), subscribed.String("interval"), subscribed.String("trial_end")));
+        Assert.Equal(100, (await api.Check("acme", "ai_requests")).Number("limit"));
+        api.Clock.Set("2026-11-27T10:00:00Z");
+        Assert.Equal(1, await api.RunDueWork());
+        var active = await api.Subscription("acme");
+        Assert.Equal(("active", "2026-11-27T10:00:00Z", "2027-02-27T10:00:00Z"), (active.String("status"), active.String("period.start"), active.String("period.end")));
+        Assert.Equal(5_400, Assert.Single(await api.List("/v1/organizations/acme/invoices"))["total"]!["amount"]!.GetValue<long>());
+    }
+
+    [Fact]
+    public async Task C6_upgrading_is_prorated_also_right_after_subscribing()
+    {
+        await using var api = await TestApi.Start("learning-community");
+        foreach (var organization in (string[])["acme", "hasty"])
+        {
+            await api.Open(organization);
+            (await api.Put($"/v1/organizations/{organization}/subscription", new { plan = "community-pro", interval = "quarter", trial = false, payment_method = true })).Expect(200);
+        }
+        // At the same instant all of it comes back, and all of the new price is charged.
+        (await api.Put("/v1/organizations/hasty/subscription", new { plan = "pro-learn", proration = "invoice_now" })).Expect(200);
+        Assert.Equal([10_500 - 5_400, 5_400], (await api.List("/v1/organizations/hasty/invoices")).Select(i => i["total"]!["amount"]!.GetValue<long>()));
+        Assert.Equal("buy", (await api.Check("hasty", "marketplace")).String("value"));
+
+        // The quarter has 92 days, of which 46 are left.
+        api.Clock.Set("2027-01-05T10:00:00Z");
+        (await api.Put("/v1/organizations/acme/subscription", new { plan = "pro-learn" })).Expect(200);
+        Assert.Equal("pro-learn", (await api.Subscription("acme")).String("plan"));
+        var lines = (await api.Get("/v1/organizations/acme/invoices/upcoming")).Expect(200).At("invoices.0.lines")!.AsArray();
+        Assert.Equal([("Unused time on Community Pro from 2027-01-05", -2_700L), ("Remaining time on Pro Learn from 2027-01-05", 5_250L)],
+            lines.Select(l => ((string)l!["description"]!, l["amount"]!["amount"]!.GetValue<long>())));
+        api.Clock.Set("2027-02-20T10:00:00Z");
+        await api.RunDueWork();
+        Assert.Equal(10_500 - 2_700 + 5_250, (await api.List("/v1/organizations/acme/invoices"))[0]["total"]!["amount"]!.GetValue<long>());
+        await api.VerifyLedger("acme");
+    }
+
+    [Theory]
+    // Within the trial, and past it.
+    [InlineData("2026-11-22T00:00:00Z", "2026-11-27T10:00:00Z", 0)]
+    [InlineData("2026-12-22T00:00:00Z", "2027-02-27T10:00:00Z", 1)]
+    public async Task C6_cancelling_keeps_access_until_the_period_ends(string cancelled, string ends, int invoices)
+    {
+        await using var api = await TestApi.Start("learning-community");
+        await api.Open("acme");
+        (await Put(api, new { plan = "community-pro", interval = "quarter", payment_method = true })).Expect(200);
+        api.Clock.Set(cancelled);
+        await api.RunDueWork();
+
+        var answer = (await api.Send(HttpMethod.Delete, "/v1/organizations/acme/subscription")).Expect(200);
+
+        Assert.Equal((true, ends), (answer.True("cancel_at_period_end"), answer.String("cancel_at")));
+        api.Clock.Now = TestApi.Time(ends) - Duration.FromSeconds(1);
+        Assert.True((await api.Check("acme", "private_projects")).True("has_access"));
+        api.Clock.Set(ends);
+        // By the clock, whether the timer came by yet or not.
+        Assert.False((await api.Check("acme", "private_projects")).True("has_access"));
+        Assert.Equal(("explorer", "canceled"), ((await api.Subscription("acme")).String("plan"), (await api.Subscription("acme")).String("status")));
+        Assert.Equal(1, await api.RunDueWork());
+        Assert.Equal(("explorer", "canceled"), ((await api.Subscription("acme")).String("plan"), (await api.Subscription("acme")).String("status")));
+        Assert.Equal(invoices, (await api.List("/v1/organizations/acme/invoices")).Count);
+    }
+
+    [Fact]
+    public async Task C6_the_payment_method_changes_within_a_period_and_nothing_else_does()
+    {
+        await using var api = await TestApi.Start("learning-community");
+        await api.Open("acme");
+        (await Put(api, new { plan = "pro-learn", interval = "month", payment_method = true })).Expect(200);
+        var before = await api.Subscription("acme");
+        api.Clock.Advance(Duration.FromDays(10));
+
+        foreach (var has in (bool[])[false, true]) Assert.Equal(has, (await Put(api, new { payment_method = has })).Expect(200).True("payment_method"));
+
+        Assert.Equal(before.Text, (await api.Subscription("acme")).Text);
+        Assert.Equal(2, (await api.Ledger("acme", "subscription-changed")).Count(e => (string?)e["data"]!["change"] == "payment_method_changed"));
+    }
+
+    private static Task<Answer> Put(TestApi api, object body, HttpClient? by = null) => api.Put("/v1/organizations/acme/subscription", body, by: by);
+
+    [Fact]
     public async Task C8_a_deleted_subscription_falls_back_to_explorer()
     {
         await using var api = await TestApi.Start("learning-community");

@@ -8,6 +8,99 @@ namespace Billing.Tests.Scenarios;
 /// <summary>Scenario B: matching videos, with limits by day, by month and of storage.</summary>
 public sealed class VideoMatching
 {
+    private const string Acme = "/v1/organizations/acme";
+
+    [Fact]
+    public async Task B1_a_trial_of_14_days_its_end_warned_of_then_active_or_free_when_no_payment_method_came()
+    {
+        await using var api = await TestApi.Start("video-matching");
+        foreach (var (organization, pays) in ((string, bool)[])[("payer", true), ("looker", false)])
+        {
+            (await api.Post("/v1/organizations", new { id = organization, test = true })).Expect(201);
+            var trial = (await api.Put($"/v1/organizations/{organization}/subscription", new { plan = "pro", interval = "month" })).Expect(200);
+            Assert.Equal(("pro", "trialing", "2026-12-04T10:00:00Z"), (trial.String("plan"), trial.String("status"), trial.String("trial_end")));
+            Assert.True((await api.Check(organization, "websocket_streaming")).True("has_access"));
+
+            await Advance(api, organization, "2026-12-01T09:59:59Z");
+            Assert.Empty(await api.Ledger(organization, "alert-raised"));
+            await Advance(api, organization, "2026-12-01T10:00:00Z");
+            var warned = Assert.Single(await api.Ledger(organization, "alert-raised"))["data"]!;
+            Assert.Equal(("trial_ending", "2026-12-04T10:00:00Z"), ((string?)warned["kind"], (string?)warned["end"]));
+            if (pays) (await api.Put($"/v1/organizations/{organization}/subscription", new { payment_method = true })).Expect(200);
+            await Advance(api, organization, "2026-12-04T09:59:59Z");
+            Assert.Equal("trialing", (await api.Subscription(organization)).String("status"));
+            await Advance(api, organization, "2026-12-04T10:00:00Z");
+        }
+
+        var payer = await api.Subscription("payer");
+        Assert.Equal(("pro", "active", "2026-12-04T10:00:00Z", "2027-01-04T10:00:00Z"), (payer.String("plan"), payer.String("status"), payer.String("period.start"), payer.String("period.end")));
+        Assert.Equal(2_900, Assert.Single(await api.List("/v1/organizations/payer/invoices"))["total"]!["amount"]!.GetValue<long>());
+        var looker = await api.Subscription("looker");
+        Assert.Equal(("free", "canceled", "fallback"), (looker.String("plan"), looker.String("status"), looker.String("source")));
+        Assert.Empty(await api.List("/v1/organizations/looker/invoices"));
+        Assert.False((await api.Check("looker", "websocket_streaming")).True("has_access"));
+        // There is one trial for each.
+        (await api.Put("/v1/organizations/looker/subscription", new { plan = "enterprise", interval = "month", trial = true })).ExpectProblem(409, "trial_used", "there is one for each", "trial");
+        await api.VerifyLedger("payer");
+        await api.VerifyLedger("looker");
+    }
+
+    [Fact]
+    public async Task B1_the_default_trial_is_as_long_as_the_configuration_says()
+    {
+        await using var api = await TestApi.Start("video-matching", args: "--DEFAULT_TRIAL_DAYS=30");
+        await api.Open("acme");
+
+        Assert.Equal("2026-12-20T10:00:00Z", (await api.Put($"{Acme}/subscription", new { plan = "pro", interval = "month" })).Expect(200).String("trial_end"));
+    }
+
+    [Fact]
+    public async Task B2_a_failed_payment_leaves_access_for_the_grace_period_then_falls_back_to_free_and_paying_restores_it()
+    {
+        await using var api = await TestApi.Start("video-matching");
+        (await api.Post("/v1/organizations", new { id = "acme", test = true })).Expect(201);
+        (await api.Put($"{Acme}/subscription", new { plan = "pro", interval = "month", trial = false, payment_method = true })).Expect(200);
+        await Advance(api, "acme", "2026-12-20T10:00:00Z");
+        var invoice = (string?)(await api.List($"{Acme}/invoices"))[0]["number"];
+        Assert.Equal("INV-2026-12-acme", invoice);
+
+        var failed = (await api.Post($"{Acme}/payments", new { invoice, status = "failed" })).Expect(201);
+        Assert.Equal(("pro", "past_due", "2026-12-23T10:00:00Z"), (failed.String("plan"), failed.String("status"), failed.String("grace_until")));
+        await Advance(api, "acme", "2026-12-22T10:00:00Z");
+        (await api.Post($"{Acme}/payments", new { invoice, status = "failed" })).Expect(201);
+        await Advance(api, "acme", "2026-12-23T09:59:59Z");
+        Assert.Equal("pro", (await api.Subscription("acme")).String("plan"));
+        (await api.Use("acme", "api_calls", 5_000)).Expect(201);
+        await Advance(api, "acme", "2026-12-23T10:00:00Z");
+        var fallen = await api.Subscription("acme");
+        Assert.Equal(("free", "unpaid", 2m), (fallen.String("plan"), fallen.String("status"), fallen.Number("payments.0.failed_attempts")));
+        Assert.Equal("subscription_inactive", (await api.Check("acme", "websocket_streaming")).String("denial.code"));
+        (await api.Use("acme", "api_calls")).Expect(402);
+
+        var paid = (await api.Post($"{Acme}/payments", new { invoice, status = "paid" })).Expect(201);
+        Assert.Equal(("pro", "active"), (paid.String("plan"), paid.String("status")));
+        Assert.Null(paid.At("grace_until"));
+        Assert.Equal(5_000, (await api.Check("acme", "api_calls")).Number("used"));
+        Assert.Equal("paid", (string?)(await api.List($"{Acme}/invoices"))[0]["status"]);
+        Assert.Equal(["started", "renewed", "past_due", "unpaid", "recovered"], (await api.Ledger("acme", "subscription-changed")).Select(e => (string?)e["data"]!["change"]));
+        await api.VerifyLedger("acme");
+    }
+
+    [Fact]
+    public async Task B2_the_grace_is_as_long_as_the_configuration_says()
+    {
+        await using var api = await TestApi.Start("video-matching", args: "--BILLING_GRACE_PERIOD_DAYS=10");
+        (await api.Post("/v1/organizations", new { id = "acme", test = true })).Expect(201);
+        (await api.Put($"{Acme}/subscription", new { plan = "pro", interval = "month", trial = false })).Expect(200);
+
+        var failed = (await api.Post($"{Acme}/payments", new { invoice = "INV-2026-11-acme", status = "failed" })).Expect(201);
+
+        Assert.Equal("2026-11-30T10:00:00Z", failed.String("grace_until"));
+    }
+
+    private static async Task Advance(TestApi api, string organization, string to) =>
+        (await api.Post($"/v1/organizations/{organization}/test-clock/advance", new { to })).Expect(201);
+
     [Theory]
     // Berlin is two hours ahead of UTC in summer and one in winter; on October 25th the day has 25 hours, on March 28th it has 23.
     [InlineData("2026-10-24T21:30:00Z", "2026-10-24T22:00:00Z", "2026-10-25T23:00:00Z")]

@@ -11,6 +11,7 @@ internal sealed class AlertBook(PlanBook plans, TokenBook tokens, UsageBook usag
 
     private readonly Dictionary<string, AlertRaised> warned = [];
     private readonly HashSet<(string Feature, Window? Window, Instant? End, long Limit, int Percent)> raised = [];
+    private readonly HashSet<(string Feature, Window? Window)> isReset = [];
     private readonly HashSet<string> grown = [];
     private readonly HashSet<Instant> trials = [];
     private readonly List<Request> requests = [];
@@ -42,7 +43,7 @@ internal sealed class AlertBook(PlanBook plans, TokenBook tokens, UsageBook usag
     /// <summary>What follows a window that was closed is another one, also where a change of the plan gives it the same end.</summary>
     public void Take(QuotaReset e)
     {
-        foreach (var reset in e.Resets) raised.RemoveWhere(r => r.Feature == reset.Feature && r.Window == reset.Window);
+        foreach (var reset in e.Resets) isReset.Add((reset.Feature, reset.Window));
     }
 
     public void Take(AlertRaised e, Catalogs catalogs)
@@ -75,8 +76,12 @@ internal sealed class AlertBook(PlanBook plans, TokenBook tokens, UsageBook usag
         var (limit, window, taken, end) = Reached(feature, e.EffectiveAt, catalogs);
         Require(limit == e.Limit && window == e.Window && end == e.End && taken == e.Value, $"Event {e.Version} warns of {e.Value} of {e.Limit} {feature} by {e.Window} until {e.End}; by the books {taken} of {limit} by {window} until {end}.");
         Require(e.Percent == Highest(feature, limit, taken, catalogs), $"Event {e.Version} warns at {e.Percent} %; {Highest(feature, limit, taken, catalogs)} % is the highest that {taken} of {limit} reach.");
-        Require(raised.Add((feature, window, end, limit ?? 0, e.Percent)), $"Event {e.Version} warns again of {feature} at {e.Percent} % of {limit} until {end}.");
+        // Another limit in between arms it anew: then the same threshold is reached once more.
+        var isAgain = warned.TryGetValue(feature, out var last) && last.Window == window && last.End == end && last.Limit == limit && last.Percent >= e.Percent && !isReset.Contains((feature, window));
+        Require(!isAgain, $"Event {e.Version} warns again of {feature} at {e.Percent} % of {limit} until {end}.");
+        raised.Add((feature, window, end, limit ?? 0, e.Percent));
         warned[feature] = e;
+        isReset.Remove((feature, window));
     }
 
     public void Take(TopUpConfigured e) => (terms, failures, switchedOff, limitedUntil, isConfigured) = (e.Terms, 0, null, null, true);

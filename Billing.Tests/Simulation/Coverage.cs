@@ -157,7 +157,8 @@ internal sealed class Coverage(PlanBook plans, TokenBook tokens, UsageBook usage
     {
         var home = catalogs.All.Last(c => c.Features.Any(f => f.Id == e.Feature));
         var kinds = Kinds(home, e.Feature);
-        if (given is not null) kinds.UnionWith(Kinds(catalogs.All[plans.InForce(catalogs, e.RecordedAt).Version - 1], e.Feature));
+        var (plan, version) = plans.InForce(catalogs, e.RecordedAt);
+        if (plan?.Features.ContainsKey(e.Feature) == true) kinds.UnionWith(Kinds(catalogs.All[version - 1], e.Feature));
         // A lifetime counts only use under plans that give the feature once for a lifetime.
         if (given?.Window == Window.Lifetime) kinds.Add(Window.Lifetime);
         else kinds.Remove(Window.Lifetime);

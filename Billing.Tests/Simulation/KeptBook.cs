@@ -18,7 +18,7 @@ internal sealed class KeptBook(PlanBook plans)
     {
         public BaseCharge? Charged;
 
-        /// <summary>What was charged before the change that was recorded last.</summary>
+        /// <summary>What was charged before a change of the interval that was recorded just now.</summary>
         public BaseCharge? Before;
 
         public Instant PaidUntil = Instant.MinValue;
@@ -32,6 +32,9 @@ internal sealed class KeptBook(PlanBook plans)
     /// <summary>A pause that has to give the unused rest back.</summary>
     private Subscription? owed;
 
+    /// <summary>It became past due although its grace was over.</summary>
+    private bool isLate;
+
     // ---- taking events
 
     /// <param name="e">Before the plan book takes it.</param>
@@ -42,7 +45,7 @@ internal sealed class KeptBook(PlanBook plans)
         Require(next.Order is null && (known is null) == (next.Id == $"ls_{e.Version}") && (known is null) == (e.Change is Change.Started or Change.TrialStarted), $"Event {e.Version} is {e.Change} of {next.Id}.");
         Require(due is null && owed is null, $"Event {e.Version} changes {next.Id} before what is due for it is on a line.");
         if (known is null) charges[next.Id] = new Charges();
-        charges[next.Id].Before = charges[next.Id].Charged;
+        charges[next.Id].Before = null;
         if (known is not null) Require(known is { Kept: not null, Ended: false } && known.CreatedAt == next.CreatedAt && known.Kept.Currency == kept.Currency, $"Event {e.Version} changes {next.Id}, which is {known.Status}.");
 
         var price = catalogs.All[next.CatalogVersion - 1].Plans.FirstOrDefault(p => p.Id == next.Plan)?.Prices.FirstOrDefault(p => p.Interval == next.Interval && p.Amount.Currency == kept.Currency)?.Amount.Amount ?? 0;
@@ -76,6 +79,8 @@ internal sealed class KeptBook(PlanBook plans)
                 else if (known.Status != Status.Trialing && next.Interval != known.Interval) Begin(e, next, known.Status, price, from: e.EffectiveAt, mayOverlap: true);
                 else if (known.Status == Status.Trialing && next.Status == Status.Active) Begin(e, next, Status.Active, price, from: known.PeriodEnd);
                 else Require(next.Status == known.Status && next.PeriodStart == known.PeriodStart && next.PeriodEnd == known.PeriodEnd, $"Event {e.Version} moves the period of {next.Id}.");
+                // Of so short a rest that it costs nothing there is no line.
+                if (known!.Status != Status.Trialing && kept.Charged is { Amount: 0 } nothing && Rest(price, next.PeriodStart, next.PeriodEnd, e.EffectiveAt) == 0) charges[next.Id].Charged = nothing;
                 break;
             case Change.Paused:
                 Require(known!.Status == Status.Active && next.Status == Status.Paused && kept.Charged is null, $"Event {e.Version} pauses {next.Id}, which is {known.Status}.");
@@ -83,6 +88,8 @@ internal sealed class KeptBook(PlanBook plans)
                 break;
             case Change.PastDue:
                 Require(IsCharged(known!) && next.Status == Status.PastDue && kept.GraceUntil is not null, $"Event {e.Version} makes {next.Id} past due, which is {known!.Status}.");
+                Require(kept.GraceUntil >= e.RecordedAt, $"Event {e.Version} ends the grace of {next.Id} at {kept.GraceUntil}, before it is recorded.");
+                isLate = kept.GraceUntil == e.RecordedAt;
                 break;
             case Change.Unpaid:
                 Require(known!.Status == Status.PastDue && next.Status == Status.Unpaid && known.Kept!.GraceUntil == e.EffectiveAt, $"Event {e.Version} makes {next.Id} unpaid at {e.EffectiveAt}; its grace is until {known.Kept!.GraceUntil}.");
@@ -106,6 +113,8 @@ internal sealed class KeptBook(PlanBook plans)
         var end = Almanac.Later(next.BillingAnchor!.Value, from, months);
         Require(next.PeriodEnd == end, $"Event {e.Version} ends the period of {next.Id} at {next.PeriodEnd}; {months} months from {from} by {next.BillingAnchor} are {end}.");
         due = price == 0 ? null : (next, price, mayOverlap);
+        // What was charged for the interval before may be given back yet.
+        if (mayOverlap) charges[next.Id].Before = charges[next.Id].Charged;
         charges[next.Id].Charged = new BaseCharge(price, next.PeriodStart, next.PeriodEnd);
         if (price == 0) charges[next.Id].PaidUntil = next.PeriodEnd;
     }
@@ -159,13 +168,14 @@ internal sealed class KeptBook(PlanBook plans)
         foreach (var of in charges.Values) of.Before = null;
         Require(due is null, $"A period of {due?.Of.Id} began and is on no line.");
         Require(owed is null || Rest(charges[owed.Id].Charged?.Amount ?? 0, charges[owed.Id].Charged?.Start ?? now, charges[owed.Id].Charged?.End ?? now, owed.Kept!.PausedAt ?? now) == 0, $"{owed?.Id} was paused and nothing given back.");
-        owed = null;
+        (owed, var wasLate, isLate) = (null, isLate, false);
         if (plans.Own is not { Kept: { } kept, Ended: false } own) return;
         if (own.Status == Status.Paused) charges[own.Id].Charged = null;
         Require(kept.Charged is null || kept.Charged == charges[own.Id].Charged, $"{own.Id} says that {kept.Charged} was charged; by the books {charges[own.Id].Charged}.");
         if (plans.Closed is not null) return;
         Require(!IsCharged(own) && !own.CancelAtPeriodEnd || now < own.PeriodEnd, $"The period of {own.Id} ended at {own.PeriodEnd}, and it is {own.Status} at {now}.");
-        Require(own.Status != Status.PastDue || now < kept.GraceUntil, $"The grace of {own.Id} ended at {kept.GraceUntil}, and it is past due at {now}.");
+        // A failure that is heard of too late makes it past due first, and unpaid with what comes next.
+        Require(own.Status != Status.PastDue || now < kept.GraceUntil || wasLate, $"The grace of {own.Id} ended at {kept.GraceUntil}, and it is past due at {now}.");
     }
 
     private static bool IsCharged(Subscription own) => own.Status is Status.Trialing or Status.Active or Status.PastDue;

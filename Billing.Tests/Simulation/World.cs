@@ -40,7 +40,7 @@ internal sealed class World
         versions = Market.Versions(dice);
         catalogs = new Catalogs([versions[0]]);
         clock += Duration.FromMinutes(dice.Between(0, 600_000));
-        for (var i = 1; i <= organizations; i++) tenants.Add(new Tenant($"org-{i}", dice.Fork()));
+        for (var i = 1; i <= organizations; i++) tenants.Add(new Tenant($"org-{i}", dice.Fork(), subscribesAtStripe: dice.Percent(40)));
         for (var i = 0; i < 2; i++) machines.Add(new Machine(journal, () => catalogs));
         acts = [(40, One), (10, Trouble), (10, Several), (12, Waiting), (12, Race), (12, Repeat), (3, Together), (5, Timer), (3, Evict), (1, Burst), (3, Read)];
     }
