@@ -50,6 +50,7 @@ internal static class Traffic
         (12, (_, d, _) => new AddLine("Help", d.Between(-700, 1_000), null, d.Percent(85) ? null : d.Of(["eur", "usd", "xyz"])) { Id = "", ContentHash = [], At = default }),
         (8, (_, d, _) => new GrantCredit(d.Between(0, 900), "sorry", d.Percent(85) ? null : "eur") { Id = "", ContentHash = [], At = default }),
         (8, (_, d, now) => new SetBillingTerms(d.Percent(60) ? null : new TaxTerms("Tax", d.Between(0, 250_000) / 10_000m, d.Percent(50)), Discount(d, now), null) { Id = "", ContentHash = [], At = default }),
+        (10, (_, d, _) => new MoveToCatalog(d.Between(0, 4), "newer") { Id = "", ContentHash = [], At = default }),
         (12, (_, d, _) => new InviteToPlan(d.Of(["guest", "guest", "nothing"])) { Id = "", ContentHash = [], At = default }),
         (5, (t, d, _) => new LinkCustomer($"cus_{t.Id}_{d.Between(1, 3)}") { Id = "", ContentHash = [], At = default }),
         (5, (_, _, _) => new OpenOrganization("UTC", false, null) { Id = "", ContentHash = [], At = default }),
