@@ -28,7 +28,7 @@ public sealed record InvitationBody([property: Required] string? Plan);
 /// <param name="Feature">A metered feature's id.</param>
 /// <param name="Quantity">In whole units, with at most the meter's decimals. Gauges: the change.</param>
 /// <param name="Unit">If named, it must be the meter's.</param>
-/// <param name="Timestamp">When it happened; now without one. In the running window, at most 5 minutes ahead.</param>
+/// <param name="Timestamp">When it happened; now without one. At most 5 minutes ahead and 35 days ago.</param>
 /// <param name="Enforce">False for use that has already happened: recorded past any limit.</param>
 /// <param name="Metadata">Comes back in the history: at most 20 entries, keys of 40 and values of 500 characters.</param>
 public record UsageBody(
@@ -196,9 +196,6 @@ public sealed record FinalizeInvoiceBody;
 /// <param name="Payment">What the money is known by.</param>
 /// <param name="Reason">Kept in the ledger for ever: no names, no addresses.</param>
 public sealed record PayInvoiceBody(string? Payment, string? Reason);
-
-/// <param name="Reason">Kept in the ledger for ever: no names, no addresses.</param>
-public sealed record EndInvoiceBody(string? Reason);
 
 /// <param name="Description">Stands on the invoice, and is kept in the ledger for ever: no names, no addresses.</param>
 /// <param name="Amount">Minor units; below 0 is a credit.</param>
@@ -414,7 +411,6 @@ public sealed class QuantityJson : JsonConverter<decimal>
 [JsonSerializable(typeof(GenerateInvoiceBody))]
 [JsonSerializable(typeof(FinalizeInvoiceBody))]
 [JsonSerializable(typeof(PayInvoiceBody))]
-[JsonSerializable(typeof(EndInvoiceBody))]
 [JsonSerializable(typeof(AddLineBody))]
 [JsonSerializable(typeof(CreditBody))]
 [JsonSerializable(typeof(BillingTermsBody))]

@@ -1,5 +1,4 @@
 using System.Buffers.Text;
-using System.Collections.Immutable;
 using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
@@ -41,7 +40,8 @@ public sealed class DenialIds(byte[] key)
         // What is signed was written by us; ids of an older build had fewer parts.
         if (content.Split('|') is not { Length: Parts } parts) return null;
         return new DenialQuestion(
-            Number(parts[0]), Time(parts[1]), parts[2], Decimal(parts[3]), (int)Number(parts[4]), parts[5].Length == 0 ? null : Time(parts[5]), ReadBehind(parts[6]));
+            Number(parts[0]), Time(parts[1]), parts[2], Decimal(parts[3]), (int)Number(parts[4]), parts[5].Length == 0 ? null : Time(parts[5]),
+            parts[6].Length == 0 ? [] : [.. parts[6].Split(';').Select(ReadBehind)]);
     }
 
     private byte[] Signature(string organization, string content) =>
@@ -52,12 +52,14 @@ public sealed class DenialIds(byte[] key)
     private static string Written(IReadOnlyList<RecordUsage> uses) => string.Join(';', uses.Select(u => string.Create(CultureInfo.InvariantCulture,
         $"{u.Feature}~{u.Quantity}~{(u.Timestamp is { } at ? Micros.Of(at) : null)}~{(u.Enforce ? 1 : 0)}")));
 
-    private static ImmutableArray<RecordUsage> ReadBehind(string text) => text.Length == 0 ? [] : [.. text.Split(';').Select((item, i) => item.Split('~') is var parts
-        ? new RecordUsage(parts[0], Decimal(parts[1]), null, parts[2].Length == 0 ? null : Time(parts[2]), parts[3] == "1", null)
+    private static RecordUsage ReadBehind(string text, int index)
+    {
+        var parts = text.Split('~');
+        return new RecordUsage(parts[0], Decimal(parts[1]), null, parts[2].Length == 0 ? null : Time(parts[2]), parts[3] == "1", null)
         {
-            Id = string.Create(CultureInfo.InvariantCulture, $"ledger:behind:{i}"), ContentHash = [], At = default,
-        }
-        : null!)];
+            Id = string.Create(CultureInfo.InvariantCulture, $"ledger:behind:{index}"), ContentHash = [], At = default,
+        };
+    }
 
     private static long Number(string text) => long.Parse(text, CultureInfo.InvariantCulture);
 

@@ -26,7 +26,7 @@ internal static class Trying
         var defaults = Defaults();
         var other = await ReadCatalog(trial.Catalog, defaults, stop);
         var now = Instant.FromDateTimeOffset(terminal.Time.GetUtcNow());
-        var (from, to) = (trial.From ?? Instant.MinValue, trial.To ?? now);
+        var (from, to) = (trial.From ?? Instant.MinValue, trial.To ?? Instant.MaxValue);
         if (from >= to) throw new UsageException("--from must be before --to.");
 
         await using var database = file.Open();
@@ -34,14 +34,14 @@ internal static class Trying
         var catalogs = await new CatalogStore(database, defaults).Load();
         IReadOnlyList<string> organizations = trial.Organizations.Count > 0 ? trial.Organizations : (await journal.TakeInventory()).Organizations;
         foreach (var organization in trial.Organizations)
-            if (!await JournalFile.Has(journal, organization)) throw new UsageException($"There is no organization '{organization}' in '{file.Path}'.");
+            if (!await LedgerStream.Exists(journal, organization)) throw new UsageException($"There is no organization '{organization}' in '{file.Path}'.");
 
         var found = new ConcurrentBag<WhatIfResult>();
         await terminal.Progress("Folding", organizations.Count, async report =>
         {
             await Parallel.ForEachAsync(organizations, stop, async (organization, cancel) =>
             {
-                found.Add(await Fold(journal, organization, new WhatIf(organization, catalogs, other, from, to), to, cancel));
+                found.Add(await Fold(journal, organization, new WhatIf(organization, catalogs, other, from, to), trial.To ?? now, cancel));
                 report(found.Count);
             });
             return 0;
@@ -102,7 +102,7 @@ internal static class Trying
         }
         foreach (var r in results)
             foreach (var problem in r.Problems) await terminal.Error.WriteLineAsync($"{r.Organization}: {problem}");
-        await terminal.Out.WriteLineAsync("What was refused then left nothing in the journal: all use here was taken then. Invoices are before discount and tax.");
+        await terminal.Out.WriteLineAsync("What was refused then left nothing in the journal: all use here was taken then. Charges are before discount and tax.");
 
         void Row(string name, Outcome then, Outcome now, int denied, Instant? first) => table.AddRow(
             name, Amount(then.Charges, currency), Amount(now.Charges, currency), Change(now.Charges - then.Charges, currency), then.OverLimit.ToString("N0", CultureInfo.InvariantCulture),

@@ -118,11 +118,11 @@ public sealed class LedgerSession
         {
             if (Published is not { } state) return 1_024;
             var counters = 0;
-            foreach (var use in state.Usage) counters += use.Counters.Length + 1;
+            foreach (var use in state.Usage) counters += use.Counters.Length + use.Past.Length + 1;
             var metadata = 0;
             foreach (var hold in state.Holds)
                 foreach (var (name, value) in hold.Metadata ?? NoMetadata) metadata += 100 + 2 * (name.Length + value.Length);
-            return metadata + 2_048 + 160 * counters + 200 * state.Grants.Length + 300 * (state.Holds.Length + state.Billing.Invoices.Length + state.Billing.Pending.Length)
+            return metadata + 2_048 + 160 * counters + 8 * state.Voided.Length + 200 * state.Grants.Length + 300 * (state.Holds.Length + state.Billing.Invoices.Length + state.Billing.Pending.Length)
                 + 300 * (state.Subscriptions.Payments.Length + state.Subscriptions.Followed.Length) + CommandMemory.BytesPerCommand * memory.Count;
         }
     }

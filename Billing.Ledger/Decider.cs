@@ -103,6 +103,9 @@ public static class Decider
     private static Decision Then(State state, Catalogs catalogs, Command command, Decision decision, Instant now)
     {
         if (decision.Events.IsEmpty) return decision;
+        // Late use and corrections make lines for the next invoice as long as there is room for them.
+        if (state.Billing.Pending.Length >= Invoices.MaxPending && command is RecordUsage or VoidUsage or CorrectUsage && decision.Events.Any(e => e is LinesAdded))
+            return Rejections.TooManyLines(Invoices.MaxPending);
         if (KeptSubscriptions.After(state, catalogs, decision.Events, now, command.By) is { Length: > 0 } standing) decision = decision with { Events = [.. decision.Events, .. standing] };
         var more = Alerts.After(state, catalogs, decision.Events, now);
         return more.Count == 0 ? decision : new Decision([.. decision.Events, .. more], null);

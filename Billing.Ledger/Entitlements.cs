@@ -47,6 +47,9 @@ public sealed record Entitlement
     public Coverage Covered { get; init; }
 
     public int Decimals => Feature.Meter?.Decimals ?? 0;
+
+    /// <summary>What gives it: the plan, or an override; null when neither does.</summary>
+    internal PlanFeature? Given { get; init; }
 }
 
 /// <summary>What covers a quantity: <c>Allowance + ByTokens + Overage</c> is the quantity.</summary>
@@ -95,12 +98,11 @@ public static class Entitlements
         var ask = new Ask(state, catalogs, feature, units ?? Quantity.Scale(feature.Meter?.Decimals ?? 0), now, at ?? now, enforce, why);
         var force = Subscriptions.InForce(state, catalogs, now);
         var given = Overrides.Given(state, force.Plan, feature, now);
-        var entitlement = new Entitlement { Feature = feature, Plan = force.Plan?.Id, CatalogVersion = force.CatalogVersion };
 
         if (state.IsClosed)
         {
             why?.Add("organization_open", "no", ("closed_at", state.Account.ClosedAt));
-            return entitlement with { Denial = Denials.Closed(ask) };
+            return Blank() with { Denial = Denials.Closed(ask) };
         }
         why?.Add("organization_open", "yes", ("opened_at", state.Account.OpenedAt));
         force.Explain(why);
@@ -111,17 +113,19 @@ public static class Entitlements
             why?.Add("feature", "not_in_plan", ("plan", force.Plan?.Id), ("feature", feature.Id));
             var denial = force.WouldGive(feature) ? Denials.SubscriptionInactive(ask, force) : Denials.NotInPlan(ask);
             // A gauge may go down whatever the plan: what is given back must not stay counted.
-            if (feature.Meter?.Aggregation == Aggregation.Gauge && ask.Units < 0) return entitlement with { Covered = new Coverage(ask.Units, 0, 0, 0, default, false) };
+            if (feature.Meter?.Aggregation == Aggregation.Gauge && ask.Units < 0) return Blank() with { Covered = new Coverage(ask.Units, 0, 0, 0, default, false) };
             // What already happened is recorded even so; nothing of it is included and nothing priced.
-            if (!enforce && feature.Meter is not null) return entitlement with { Covered = new Coverage(0, 0, 0, ask.Units, default, true) };
-            return entitlement with { Denial = denial };
+            if (!enforce && feature.Meter is not null) return Blank() with { Covered = new Coverage(0, 0, 0, ask.Units, default, true) };
+            return Blank() with { Denial = denial };
         }
         why?.Add("feature", "in_plan", ("plan", force.Plan!.Id), ("value", given.Value));
-        if (feature.Meter is null) return entitlement with { Value = given.Value };
-        return given.IsGauge ? EvaluateGauge(ask, entitlement, given) : EvaluateSum(ask, entitlement, given);
+        if (feature.Meter is null) return Blank() with { Value = given.Value };
+        return given.IsGauge ? EvaluateGauge(ask, Blank(), given) : EvaluateSum(ask, force, given);
+
+        Entitlement Blank() => new() { Feature = feature, Plan = force.Plan?.Id, CatalogVersion = force.CatalogVersion, Given = given };
     }
 
-    private static Entitlement EvaluateSum(Ask ask, Entitlement blank, PlanFeature given)
+    private static Entitlement EvaluateSum(in Ask ask, in PlanInForce force, PlanFeature given)
     {
         var (state, now) = (ask.State, ask.Now);
         var use = state.Use(given.Feature.Id);
@@ -140,8 +144,12 @@ public static class Entitlements
             ("requested", ask.Units), ("covered", covered.Allowance));
         if (given.BurnsTokens) ExplainTokens(ask, covered, tokens);
         ExplainOverage(ask, covered);
-        var entitlement = blank with
+        var entitlement = new Entitlement
         {
+            Feature = ask.Feature,
+            Plan = force.Plan?.Id,
+            CatalogVersion = force.CatalogVersion,
+            Given = given,
             Window = given.Window,
             ResetsAt = bounds.End == Bounds.Never ? null : bounds.End,
             Limit = limit,
@@ -184,7 +192,7 @@ public static class Entitlements
         return new Coverage(allowance, byTokens, burned, rest, Usage.PriceOf(ask.State, given, rest, ask.Now), !allowed);
     }
 
-    private static RateState? TightestRate(Ask ask, PlanFeature given, FeatureUse? use, long held)
+    private static RateState? TightestRate(in Ask ask, PlanFeature given, FeatureUse? use, long held)
     {
         RateState? tightest = null;
         foreach (var rate in given.RateLimits)

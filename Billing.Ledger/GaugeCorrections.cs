@@ -39,7 +39,7 @@ internal static class GaugeCorrections
         var overage = change > 0 ? r.Overage + more.Overage : Math.Clamp(r.Overage + change, 0, Math.Max(0, units));
         var recorded = new UsageRecorded(
             feature.Id, units, units - overage, 0, overage, null, (r.OverLimit && overage > 0) || more.OverLimit, isVoidFirst ? value + change : value + units,
-            null, Usage.CountedAt(state, catalogs, feature, now, now, isGauge: true), r.Plan, r.CatalogVersion, r.Metadata)
+            null, Usage.BilledWindow(state, now), r.Plan, r.CatalogVersion, r.Metadata)
         {
             Version = voided.Version, EffectiveAt = r.EffectiveAt, RecordedAt = now, BilledAt = voided.BilledAt, Corrects = Ids.UsageRecord(r.Version),
         };

@@ -130,7 +130,7 @@ public static class Holds
         return new UsageRecorded(feature.Id, units, allowance + more.Allowance, byTokens + more.ByTokens, overage + more.Overage, price.UnitPrice,
             // What the plan would no longer allow was allowed when it was held.
             OverLimit: overage > 0 && given is not ({ PricesOverage: true } or { Mode: LimitMode.Soft }), null, burned.Count == 0 ? null : [.. burned],
-            Usage.CountedAt(state, catalogs, feature, now, now, isGauge: false), force.Plan?.Id, force.CatalogVersion, metadata)
+            Usage.CountedAt(state, catalogs, feature, given, now, now), force.Plan?.Id, force.CatalogVersion, metadata)
         {
             Hold = hold.Id, Tiers = price.Tiers, BilledAt = price.IsPriced ? Usage.BilledAt(state, now) : null,
         };

@@ -85,7 +85,7 @@ public static class Usage
         }
         entitlement = Evaluate(state, catalogs, feature, units, now, at, enforce);
         if (entitlement.Denial is { } denial) return Rejections.Denied(denial);
-        if (!isLate) windows = CountedAt(state, catalogs, feature, now, at, isGauge);
+        if (!isLate) windows = isGauge ? BilledWindow(state, now) : CountedAt(state, catalogs, feature, entitlement.Given, now, at);
         return null;
     }
 
@@ -112,37 +112,38 @@ public static class Usage
     internal static bool IsBilled(State state, Catalogs catalogs, Feature feature, long value, Instant now) =>
         Overrides.Given(state, Subscriptions.InForce(state, catalogs, now).Plan, feature, now) is { PricesOverage: true, Allowance: { } allowance } && value > allowance;
 
-    /// <summary>The running windows that contain this use. Use belongs to the feature: it counts in each kind of window that any plan limits it by.</summary>
-    internal static CountedWindow[] CountedAt(State state, Catalogs catalogs, Feature feature, Instant now, Instant at, bool isGauge)
+    /// <summary>A gauge's peak is billed with its period, by the month where that is longer.</summary>
+    internal static CountedWindow[] BilledWindow(State state, Instant now)
     {
-        var ask = new Ask(state, catalogs, feature, 0, now, at, true, null);
-        if (isGauge)
-        {
-            // Its peak is billed by the month where the billing period is longer.
-            var billed = state.Subscriptions.Cycle.Billed(now);
-            return [new CountedWindow(Window.Period, billed.Start, billed.End)];
-        }
+        var billed = state.Subscriptions.Cycle.Billed(now);
+        return [new CountedWindow(Window.Period, billed.Start, billed.End)];
+    }
 
-        var given = Overrides.Given(state, Subscriptions.InForce(state, catalogs, now).Plan, feature, now);
-        var windows = new List<CountedWindow>(4);
+    /// <summary>The running windows that contain this use. Use belongs to the feature: it counts in each kind of window that any plan limits it by.</summary>
+    /// <param name="given">What gives it, if anything does.</param>
+    internal static CountedWindow[] CountedAt(State state, Catalogs catalogs, Feature feature, PlanFeature? given, Instant now, Instant at)
+    {
+        var use = state.Use(feature.Id);
+        Span<Bounds> running = stackalloc Bounds[(int)Window.Lifetime + 1];
+        var count = 0;
         for (var kind = Window.Hour; kind <= Window.Lifetime; kind++)
         {
             // A lifetime counts only use under plans that give the feature once for a lifetime.
             var counts = kind == Window.Lifetime
                 ? given?.Window == Window.Lifetime
-                : feature.CountedWindows.Contains(kind) || given?.Feature.CountedWindows.Contains(kind) == true;
+                : feature.CountedWindows.Contains(kind) || (given is not null && given.Feature != feature && given.Feature.CountedWindows.Contains(kind));
             if (!counts) continue;
-            var window = Running(kind);
-            if (window.Bounds.Contains(at)) windows.Add(window);
+            var bounds = use?.Running(kind, now) is { } counter
+                ? new Bounds(counter.Start, counter.End)
+                : new Ask(state, catalogs, feature, 0, now, at, true, null).Bounds(kind);
+            if (!bounds.Contains(at)) continue;
+            running[(int)kind] = bounds;
+            count++;
         }
-        return [.. windows];
-
-        CountedWindow Running(Window kind)
-        {
-            if (state.Use(feature.Id)?.Running(kind, now) is { } counter) return new CountedWindow(kind, counter.Start, counter.End);
-            var bounds = ask.Bounds(kind);
-            return new CountedWindow(kind, bounds.Start, bounds.End);
-        }
+        var windows = new CountedWindow[count];
+        for (var kind = Window.Lifetime; kind >= Window.Hour; kind--)
+            if (running[(int)kind] is var (start, end) && end > start) windows[--count] = new CountedWindow(kind, start, end);
+        return windows;
     }
 
     /// <summary>Use that happened before this instant lies in a closed window: of the plan's limit, or of the billing period.</summary>

@@ -101,6 +101,15 @@ public sealed class ArchitectureTests
     }
 
     [Fact]
+    public void every_rejection_is_expected_by_some_test()
+    {
+        var tests = string.Concat(SourceOf("Billing.Tests").Where(f => !f.EndsWith("ArchitectureTests.cs", StringComparison.Ordinal)).Select(File.ReadAllText));
+
+        Assert.All(Enum.GetValues<RejectionKind>(), kind =>
+            Assert.True(tests.Contains($"ThenRejected(RejectionKind.{kind})", StringComparison.Ordinal) || tests.Contains($"\"{Spelling.Of(kind)}\"", StringComparison.Ordinal), $"No test expects {kind}."));
+    }
+
+    [Fact]
     public void the_program_reads_as_a_table_of_contents()
     {
         var lines = File.ReadAllLines(Path.Combine(Repository.Root, "Billing.Api", "Program.cs")).Length;

@@ -180,9 +180,20 @@ public sealed partial class OpenApiTests
         Has("SpendCapsView", (await api.Put("/v1/organizations/acme/spend-caps", new { organization = 50 })).Json);
         Has("SubscriptionView", (await api.Get("/v1/organizations/acme/subscription")).Json);
         Has("UsageView", (await api.Get("/v1/organizations/acme/usage/current")).Json);
+        Has("InvoiceLineView", (await api.Post("/v1/organizations/acme/invoices/lines", new { description = "Setup", amount = 100 })).Json);
+        var upcoming = (await api.Get("/v1/organizations/acme/invoices/upcoming")).Json;
+        Has("UpcomingInvoicesView", upcoming);
+        Has("UpcomingInvoiceView", upcoming["invoices"]![0]!);
+        Has("BillingTermsView", (await api.Put("/v1/organizations/acme/billing-terms", new { tax = new { name = "VAT", rate = 5 }, discount = new { percent = 5 } })).Json);
+        var invoice = (await api.Post("/v1/organizations/acme/invoices/generate")).Json;
+        Has("InvoiceView", invoice);
+        Has("TaxTermsView", invoice["tax_terms"]!);
+        Has("DiscountTermsView", invoice["discount_terms"]!);
+        Has("ProfileView", (await api.Put("/v1/organizations/acme/profile", new { name = "Acme" })).Json);
         Has("TokensView", (await api.Get("/v1/organizations/acme/tokens")).Json);
         Has("TopUpView", (await api.Put("/v1/organizations/acme/tokens/top-up", new { token_package = "starter", threshold = 1, max_count = 1, max_amount = 500 })).Json);
-        await api.Use("acme", "ai_requests", 2);
+        // The third of three: that is told.
+        (await api.Use("acme", "ai_requests")).Expect(201);
         Has("AlertView", (await api.Get("/v1/organizations/acme/alerts")).At("items.0")!);
 
         void Has(string schema, JsonNode answer)

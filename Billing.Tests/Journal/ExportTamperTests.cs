@@ -65,8 +65,8 @@ public sealed class ExportTamperTests(ITestOutputHelper output)
     /// <summary>The same to a lenient reader of JSON.</summary>
     private static readonly (string From, string To)[] Rewritings =
     [
-        ("{", "{ "), (":", ": "), (",", ", "), ("\"version\":", "\"Version\":"), ("\"version\":", "\"version\":0"), ("\"type\":", "\"type\":\"x\",\"type\":"), ("\"schema\":1", "\"schema\":1.0"),
-        ("\"schema\":1", "\"schema\":1e0"), ("acme", "\\u0061cme"), ("}\n", "} \n"), ("}\n", "}\r\n"), ("}\n", ",\"more\":null}\n"), ("\"hash\":\"", "\"hash\":\"00"), ("{\\\"", "{\\u0022"),
+        ("{", "{ "), (":", ": "), (",", ", "), ("\"version\":", "\"Version\":"), ("\"version\":", "\"version\":0"), ("\"type\":", "\"type\":\"x\",\"type\":"), (",\"effective_at\"", ".0,\"effective_at\""),
+        (",\"effective_at\"", "e0,\"effective_at\""), ("acme", "\\u0061cme"), ("}\n", "} \n"), ("}\n", "}\r\n"), ("}\n", ",\"more\":null}\n"), ("\"hash\":\"", "\"hash\":\"00"), ("{\\\"", "{\\u0022"),
         ("\"organization\":\"acme-corp\",", ""), ("\"body\":", "\"body_base64\":\"e30=\",\"body\":"), ("{", "\uFEFF{"),
     ];
 

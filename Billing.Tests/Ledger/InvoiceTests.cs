@@ -228,6 +228,18 @@ public sealed class InvoiceTests
     }
 
     [Fact]
+    public void a_correction_makes_no_line_where_there_is_no_room_and_is_taken_when_there_is()
+    {
+        var spec = Opened(Catalog, at: "2026-11-01T00:00:00Z").When(Use("jobs", 120));
+        var voiding = New(new VoidUsage(spec.Then<UsageRecorded>(), null) { Id = "", ContentHash = [], At = default });
+        spec.At("2026-12-02T00:00:00Z").Given([.. Enumerable.Range(0, Invoices.MaxPending).Select(_ => Add(1))]);
+
+        spec.When(voiding).ThenRejected(RejectionKind.TooMany);
+        spec.Given(Generate()).When(voiding);
+        Assert.Equal(-1_000, spec.Then<LinesAdded>().Lines[0].Amount);
+    }
+
+    [Fact]
     public void at_its_time_overage_is_billed_once_with_gauges_by_their_peak()
     {
         var (start, end) = (Api.TestApi.Time("2026-11-01T00:00:00Z"), Api.TestApi.Time("2026-12-01T00:00:00Z"));

@@ -42,7 +42,7 @@ public sealed class PropertyTests
     private static readonly string[] Overridden = ["calls", "jobs", "mails", "tries", "storage", "extra"];
 
     private static readonly Gen<Step> Steps =
-        from what in Gen.Frequency((12, Gen.Constant(0)), (3, Gen.Constant(1)), (2, Gen.Constant(2)), (2, Gen.Constant(3)), (1, Gen.Choose(4, 10)), (4, Gen.Choose(11, 18)))
+        from what in Gen.Frequency((12, Gen.Constant(0)), (3, Gen.Constant(1)), (2, Gen.Constant(2)), (2, Gen.Constant(3)), (1, Gen.Choose(4, 10)), (4, Gen.Choose(11, 18)), (3, Gen.Choose(19, 22)))
         from a in Gen.Choose(0, 10_000)
         from b in Gen.Choose(0, 10_000)
         from minutes in Gen.Frequency((10, Gen.Choose(0, 30)), (4, Gen.Choose(30, 1_500)), (1, Gen.Choose(1_500, 60_000)))
@@ -74,7 +74,7 @@ public sealed class PropertyTests
         for (var i = 0; i < steps.Length; i++)
         {
             now += Duration.FromMinutes(steps[i].Minutes);
-            Do(CommandOf(steps[i], i, now, state));
+            Do(CommandOf(steps[i], i, now, state, events));
         }
 
         var replayed = State.Empty("acme");
@@ -128,12 +128,12 @@ public sealed class PropertyTests
             Entitlements.Evaluate(asked, Catalogs, feature, null, now) is var e ? (e.HasAccess, e.Limit, e.Used, e.Held, e.Remaining, e.Tokens, e.Overage, e.ResetsAt) : default;
     }
 
-    private static Command CommandOf(Step step, int index, Instant now, State state)
+    private static Command CommandOf(Step step, int index, Instant now, State state, List<LedgerEvent> events)
     {
         var (a, b) = (step.A, step.B);
         return step.What switch
         {
-            0 => Spec.Use(Sums[a % Sums.Length], Amount(a, b), b % 7 == 0 ? now - Duration.FromMinutes(b % 200) : null, enforce: b % 11 != 0),
+            0 => Spec.Use(Sums[a % Sums.Length], Amount(a, b), b % 7 == 0 ? now - Duration.FromMinutes(b % 3 == 0 ? b * 5 : b % 200) : null, enforce: b % 11 != 0),
             1 => Spec.Use(Gauges[a % 2], a % 2 == 0 ? (b % 4_000 - 1_500) / 1000m : b % 5 - 2),
             2 => Spec.Grant(1 + b % 40, a % 3 * 10, b % 3 == 0 ? now + Duration.FromHours(1 + a % 100) : null, b % 2 == 0 ? GrantKind.Granted : GrantKind.Promotional),
             3 => Spec.Buy("small", $"pi_{a % 5}_{index}", 500, now),
@@ -149,9 +149,15 @@ public sealed class PropertyTests
                 : Overridden[a % Overridden.Length] is var f && f == "extra" ? OverrideTests.Set(f)
                 : Spec.New(new SetOverride(f, b % 30, false, b % 2 == 0 ? now + Duration.FromMinutes(1 + a % 3_000) : null, false, null) { Id = "", ContentHash = [], At = default }),
             18 => SpendCapTests.Caps(b % 2 == 0 ? b % 400 : null, ("jobs", a % 300)),
+            19 or 20 when Recorded(events, a) is { } record =>
+                Spec.New(new VoidUsage(record, null) { Id = "", ContentHash = [], At = default, History = [.. events] }),
+            21 or 22 when Recorded(events, a) is { } record =>
+                Spec.New(new CorrectUsage(record, record.Feature is "hours" or "storage" ? b % 700 / 100m : b % 9, null) { Id = "", ContentHash = [], At = default, History = [.. events] }),
             _ => Spec.New(new WriteDue { Id = "", ContentHash = [], At = now }),
         };
     }
+
+    private static UsageRecorded? Recorded(List<LedgerEvent> events, int a) => events.OfType<UsageRecorded>().ToList() is { Count: > 0 } records ? records[a % records.Count] : null;
 
     private static string HoldOf(State state, int b) => state.Holds.IsEmpty ? $"ho_{b % 20}" : state.Holds[b % state.Holds.Length].Id;
 
@@ -181,6 +187,12 @@ public sealed class PropertyTests
             if (e is TokensRevoked r) left[r.Grant] -= r.Revoked;
             foreach (var part in e switch { UsageRecorded u => u.Grants ?? [], TokensExpired x => x.Grants, HoldPlaced h => h.Grants ?? [], _ => [] }) left[part.Grant] -= part.Tokens;
             foreach (var part in (e as HoldEnded)?.Grants ?? []) left[part.Grant] += part.Tokens;
+            if (e is UsageVoided voided)
+            {
+                Assert.Equal(voided.Quantity, voided.Allowance + voided.ByTokens + voided.Overage);
+                foreach (var part in voided.Returned ?? []) left[part.Grant] += part.Remaining;
+                if (voided.Gauge is not null) Assert.Equal(voided.Gauge, gauges[voided.Feature] -= voided.Quantity);
+            }
             if (e is HoldPlaced placed) Assert.Equal(placed.Quantity, placed.Allowance + placed.ByTokens + placed.Overage);
             if (e is not UsageRecorded use) return;
             Assert.Equal(use.Quantity, use.Allowance + use.ByTokens + use.Overage);

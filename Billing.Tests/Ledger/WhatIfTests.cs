@@ -93,6 +93,20 @@ public sealed class WhatIfTests
     }
 
     [Fact]
+    public void a_test_organizations_clock_may_be_ahead_of_everybodys()
+    {
+        var spec = new Spec(Catalogs(Catalog)).At("2026-11-01T00:00:00Z").Given(New(new OpenOrganization("UTC", true, null) { Id = "", ContentHash = [], At = default }))
+            .Given(Start("pro")).Given(Use("jobs", 145))
+            .Given(New(new AdvanceClock(December) { Id = "", ContentHash = [], At = default })).Given(Use("jobs", 110));
+        var result = Try(spec, Catalog);
+
+        Assert.Equal((2 * 2900L, 2250L + 500L), (result.Then.Base, result.Then.Overage));
+        Assert.Equal(result.Then, result.Now);
+    }
+
+    private static readonly Instant December = Instant.FromUtc(2026, 12, 2, 0, 0);
+
+    [Fact]
     public void a_plan_or_feature_that_the_other_catalog_lacks_is_named()
     {
         var without = Catalog.Replace("\"pro\":", "\"basic\":").Replace("\"calls\":   {", "\"other\":   {").Replace("\"calls\": 3, ", "").Replace("\"calls\": 5, ", "").Replace("\"calls\": 50, ", "");

@@ -204,8 +204,8 @@ public sealed class Concurrency
         foreach (var path in paths.Distinct())
         {
             var answer = await api.Get(path);
-            // What may differ: where it listens, and a signature, which is another one each time.
-            answers[path] = $"{answer.Status} {answer.Text.Replace(api.Url, "").Replace(answer.String("signature") ?? "\0", "")}";
+            // Where it listens is the one thing that may differ.
+            answers[path] = $"{answer.Status} {answer.Text.Replace(api.Url, "")}";
         }
         return answers;
     }

@@ -89,6 +89,40 @@ public sealed class Quantum
     }
 
     [Fact]
+    public async Task D2_the_example_invoice_to_the_cent()
+    {
+        await using var api = await TestApi.Start("quantum", at: "2026-11-01T00:00:00Z");
+        await api.Open("acme");
+        (await api.Put("/v1/organizations/acme/subscription", new { plan = "professional", interval = "month" })).Expect(200);
+        (await api.Use("acme", "quantum_jobs", 100)).Expect(201);
+        (await api.Use("acme", "quantum_jobs", 45)).Expect(201);
+        (await api.Put("/v1/organizations/acme/gauges/storage_gb", new { value = 62.5m })).Expect(200);
+        (await api.Put("/v1/organizations/acme/gauges/storage_gb", new { value = 40m })).Expect(200);
+        foreach (var calls in (int[])[1_000, 200, 47]) (await api.Use("acme", "api_calls", calls)).Expect(201);
+        var upcoming = (await api.Get("/v1/organizations/acme/invoices/upcoming")).Expect(200);
+        Assert.Equal((2_500, 2_700), (upcoming.Number("invoices.0.subtotal.amount"), upcoming.Number("invoices.0.total.amount")));
+
+        api.Clock.Set("2026-12-01T00:00:00Z");
+        Assert.Equal(1, await api.RunDueWork());
+        var id = (await api.Get("/v1/organizations/acme/invoices?limit=1")).Expect(200).String("items.0.id");
+        var invoice = (await api.Get($"/v1/organizations/acme/invoices/{id}")).Expect(200);
+
+        Assert.Equal(
+            [
+                ("base", 29_900L, 2_392L), ("overage", 2_250L, 180L), ("overage", 125L, 10L), ("overage", 125L, 10L),
+            ],
+            invoice["lines"]!.AsArray().Select(l => ((string)l!["kind"]!, Cents(l, "amount"), Cents(l, "tax"))));
+        Assert.Equal(
+            ["145 quantum jobs: 45 additional", "62.5 GB of storage at the peak: 12.5 additional", "1,247 API calls: 1,247 additional"],
+            invoice["lines"]!.AsArray().Skip(1).Select(l => (string)l!["description"]!));
+        Assert.Equal((32_400, 2_592, 34_992, 34_992), (invoice.Number("subtotal.amount"), invoice.Number("tax.amount"), invoice.Number("total.amount"), invoice.Number("amount_due.amount")));
+        Assert.Equal(("INV-2026-12-acme", "open", "2026-12-16T00:00:00Z"), (invoice.String("number"), invoice.String("status"), invoice.String("due_at")));
+        var page = (await api.Get($"/v1/organizations/acme/invoices/{id}/print")).Expect(200).Text;
+        foreach (var amount in (string[])["$299.00", "$22.50", "$1.25", "$324.00", "$25.92", "$349.92"]) Assert.Contains($"<td>{amount}</td>", page, StringComparison.Ordinal);
+        await api.VerifyLedger("acme");
+    }
+
+    [Fact]
     public async Task D3_current_usage_lists_each_type_with_its_quantity_its_list_cost_its_charge_and_its_limit()
     {
         await using var api = await TestApi.Start("quantum");
@@ -135,6 +169,31 @@ public sealed class Quantum
         Assert.Equal(records.Select(r => r.ToJsonString()), (await api.List("/v1/organizations/acme/usage/records?feature=quantum_jobs&limit=1")).Select(r => r.ToJsonString()));
 
         static (string, string) Metadata(JsonNode record) => (record["metadata"]!["backend"]!.GetValue<string>(), record["metadata"]!["shots"]!.GetValue<string>());
+    }
+
+    [Fact]
+    public async Task D5_invoices_are_made_for_each_month_due_in_15_days_and_open_until_they_are_paid()
+    {
+        await using var api = await TestApi.Start("quantum", at: "2026-09-01T00:00:00Z");
+        await api.Open("acme");
+        (await api.Put("/v1/organizations/acme/subscription", new { plan = "professional", interval = "month" })).Expect(200);
+        (await api.Use("acme", "quantum_jobs", 102)).Expect(201);
+        foreach (var month in (string[])["2026-10-01T00:00:01Z", "2026-11-01T00:00:01Z", "2026-12-01T00:00:01Z"])
+        {
+            api.Clock.Set(month);
+            await api.RunDueWork();
+        }
+
+        var page = (await api.Get("/v1/organizations/acme/invoices?limit=3")).Expect(200);
+        Assert.Equal([("INV-2026-12-acme", 29_900L), ("INV-2026-11-acme", 29_900L), ("INV-2026-10-acme", 30_000L)],
+            (await Task.WhenAll(page["items"]!.AsArray().Select(i => api.Get($"/v1/organizations/acme/invoices/{i!["number"]}")))).Select(i => (i.String("number")!, (long)i.Number("subtotal.amount"))));
+        Assert.NotNull(page["next_cursor"]);
+        var newest = page["items"]![0]!;
+        Assert.Equal(("open", "2026-12-01T00:00:00Z", "2026-12-16T00:00:00Z"), ((string)newest["status"]!, (string)newest["finalized_at"]!, (string)newest["due_at"]!));
+
+        (await api.Post("/v1/organizations/acme/payments", new { invoice = "INV-2026-12-acme", status = "paid" })).Expect(201);
+        Assert.Equal(["INV-2026-12-acme"], (await api.List("/v1/organizations/acme/invoices?status=paid")).Select(i => (string)i["number"]!));
+        Assert.Equal(3, (await api.List("/v1/organizations/acme/invoices?status=open")).Count);
     }
 
     [Fact]

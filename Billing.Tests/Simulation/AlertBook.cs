@@ -7,7 +7,9 @@ namespace Billing.Tests.Simulation;
 /// <summary>The auditor's book of what was warned of, and of automatic top-ups: one at a time, and never more than the customer allowed.</summary>
 internal sealed class AlertBook(PlanBook plans, TokenBook tokens, UsageBook usage, HoldBook holds)
 {
-    private sealed record Request(string Id, Instant At, long Amount, string Package);
+    /// <param name="Count">Which one of its month it is.</param>
+    /// <param name="InMonth">What was asked for in that month with it.</param>
+    private sealed record Request(string Id, Instant At, int Count, long InMonth);
 
     private readonly Dictionary<string, AlertRaised> warned = [];
     private readonly HashSet<(string Feature, Window? Window, Instant? End, long Limit, int Percent)> raised = [];
@@ -94,7 +96,7 @@ internal sealed class AlertBook(PlanBook plans, TokenBook tokens, UsageBook usag
         Require(count < terms.MaxCount && amount + e.Amount <= terms.MaxAmount, $"Event {e.Version} asks for a top-up after {count} for {amount}; {terms.MaxCount} for {terms.MaxAmount} are allowed in a month.");
         Require(requests.Count == 0 || e.EffectiveAt >= requests[^1].At + Duration.FromMinutes(terms.CoolOffMinutes), $"Event {e.Version} asks for a top-up at {e.EffectiveAt}, too soon after {requests[^1].At}.");
         Require(e.Package == terms.Package && e.Amount == PriceOf(catalogs, e.Package), $"Event {e.Version} asks for {e.Package} at {e.Amount}.");
-        requests.Add(pending = new Request($"tu_{e.Version}", e.EffectiveAt, e.Amount, e.Package));
+        requests.Add(pending = new Request($"tu_{e.Version}", e.EffectiveAt, count + 1, amount + e.Amount));
     }
 
     public void Take(TopUpEnded e)
@@ -151,9 +153,9 @@ internal sealed class AlertBook(PlanBook plans, TokenBook tokens, UsageBook usag
 
     private (int Count, long Amount) InMonth(Instant at)
     {
+        // A month is one of the zone of the time: after a change of it, those that went before count with the last of them.
         var month = Almanac.At(Window.Month, null, plans.Zone, plans.Opened!.Value, at);
-        var inMonth = requests.Where(r => month.Bounds.Contains(r.At)).ToList();
-        return (inMonth.Count, inMonth.Sum(r => r.Amount));
+        return requests.Count > 0 && month.Bounds.Contains(requests[^1].At) ? (requests[^1].Count, requests[^1].InMonth) : (0, 0);
     }
 
     private static long PriceOf(Catalogs catalogs, string package) =>

@@ -52,8 +52,7 @@ internal sealed class Auditor
             case SubscriptionChanged x: Take(x, catalogs); break;
             case OverrideSet x:
                 plans.Take(x);
-                usage.Take(x);
-                usage.Plan(plans, x.EffectiveAt);
+                usage.Take(x, plans);
                 break;
             case TimeZoneChanged x: Take(x); break;
             case ClockAdvanced x: plans.Take(x); break;
@@ -110,6 +109,7 @@ internal sealed class Auditor
             default: throw new AuditException($"The auditor knows no {e.GetType().Name}.");
         }
         if (e is not HoldEnded) holds.GoOn();
+        if (e is not UsageVoided) corrections.GoOn();
     }
 
     private void Take(SubscriptionChanged e, Catalogs catalogs)

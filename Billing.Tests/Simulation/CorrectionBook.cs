@@ -16,6 +16,7 @@ internal sealed class CorrectionBook(UsageBook usage, TokenBook tokens)
 
     /// <summary>What records of periods that nobody keeps come to by themselves: to be charged, or given back.</summary>
     private readonly Dictionary<string, long> loose = [];
+    private bool isLoose;
 
     /// <summary>The record that was taken back by the event before, for one that takes its place.</summary>
     private UsageVoided? last;
@@ -29,6 +30,8 @@ internal sealed class CorrectionBook(UsageBook usage, TokenBook tokens)
     {
         records[e.Version] = e;
         if (e.Gauge is not null) return;
+        // It takes the place of a record whose period nobody keeps any more.
+        if (e.Corrects is not null && isLoose) Change(e.Feature, null, Amount(e, catalogs), catalogs);
         foreach (var window in e.Windows ?? [])
             if (window.Window == Window.Period && window.End <= e.RecordedAt) Change(e.Feature, usage.Page(e.Feature)?.ClosedAt(window), Amount(e, catalogs), catalogs);
     }
@@ -58,7 +61,8 @@ internal sealed class CorrectionBook(UsageBook usage, TokenBook tokens)
             place.Records.Remove(version);
             if (place.End > e.RecordedAt) place.Last = e.Version;
         }
-        if ((r.Windows ?? []).Any(w => w.Window == Window.Period) && places.TrueForAll(p => p.Window != Window.Period)) Change(e.Feature, null, -Amount(r, catalogs), catalogs);
+        isLoose = (r.Windows ?? []).Any(w => w.Window == Window.Period) && places.TrueForAll(p => p.Window != Window.Period);
+        if (isLoose) Change(e.Feature, null, -Amount(r, catalogs), catalogs);
     }
 
     private void Return(UsageVoided e, UsageRecorded r)
@@ -87,7 +91,7 @@ internal sealed class CorrectionBook(UsageBook usage, TokenBook tokens)
         Audit.Require((e.Windows ?? []).SequenceEqual(before.Windows ?? []), $"Event {e.Version} counts elsewhere than the record in whose place it is.");
     }
 
-    public void GoOn() => last = null;
+    public void GoOn() => (last, isLoose) = (null, false);
 
     private void Change(string feature, Tally? period, long alone, Catalogs catalogs)
     {

@@ -18,7 +18,7 @@ internal sealed class KeptBook(PlanBook plans)
     {
         public BaseCharge? Charged;
 
-        /// <summary>What was charged before the change that was recorded last.</summary>
+        /// <summary>What was charged before a change of the interval that was recorded just now.</summary>
         public BaseCharge? Before;
 
         public Instant PaidUntil = Instant.MinValue;
@@ -45,7 +45,7 @@ internal sealed class KeptBook(PlanBook plans)
         Require(next.Order is null && (known is null) == (next.Id == $"ls_{e.Version}") && (known is null) == (e.Change is Change.Started or Change.TrialStarted), $"Event {e.Version} is {e.Change} of {next.Id}.");
         Require(due is null && owed is null, $"Event {e.Version} changes {next.Id} before what is due for it is on a line.");
         if (known is null) charges[next.Id] = new Charges();
-        charges[next.Id].Before = charges[next.Id].Charged;
+        charges[next.Id].Before = null;
         if (known is not null) Require(known is { Kept: not null, Ended: false } && known.CreatedAt == next.CreatedAt && known.Kept.Currency == kept.Currency, $"Event {e.Version} changes {next.Id}, which is {known.Status}.");
 
         var price = catalogs.All[next.CatalogVersion - 1].Plans.FirstOrDefault(p => p.Id == next.Plan)?.Prices.FirstOrDefault(p => p.Interval == next.Interval && p.Amount.Currency == kept.Currency)?.Amount.Amount ?? 0;
@@ -79,6 +79,8 @@ internal sealed class KeptBook(PlanBook plans)
                 else if (known.Status != Status.Trialing && next.Interval != known.Interval) Begin(e, next, known.Status, price, from: e.EffectiveAt, mayOverlap: true);
                 else if (known.Status == Status.Trialing && next.Status == Status.Active) Begin(e, next, Status.Active, price, from: known.PeriodEnd);
                 else Require(next.Status == known.Status && next.PeriodStart == known.PeriodStart && next.PeriodEnd == known.PeriodEnd, $"Event {e.Version} moves the period of {next.Id}.");
+                // Of so short a rest that it costs nothing there is no line.
+                if (known!.Status != Status.Trialing && kept.Charged is { Amount: 0 } nothing && Rest(price, next.PeriodStart, next.PeriodEnd, e.EffectiveAt) == 0) charges[next.Id].Charged = nothing;
                 break;
             case Change.Paused:
                 Require(known!.Status == Status.Active && next.Status == Status.Paused && kept.Charged is null, $"Event {e.Version} pauses {next.Id}, which is {known.Status}.");
@@ -111,6 +113,8 @@ internal sealed class KeptBook(PlanBook plans)
         var end = Almanac.Later(next.BillingAnchor!.Value, from, months);
         Require(next.PeriodEnd == end, $"Event {e.Version} ends the period of {next.Id} at {next.PeriodEnd}; {months} months from {from} by {next.BillingAnchor} are {end}.");
         due = price == 0 ? null : (next, price, mayOverlap);
+        // What was charged for the interval before may be given back yet.
+        if (mayOverlap) charges[next.Id].Before = charges[next.Id].Charged;
         charges[next.Id].Charged = new BaseCharge(price, next.PeriodStart, next.PeriodEnd);
         if (price == 0) charges[next.Id].PaidUntil = next.PeriodEnd;
     }

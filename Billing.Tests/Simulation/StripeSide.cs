@@ -9,7 +9,8 @@ namespace Billing.Tests.Simulation;
 /// Stripe, as far as one organization sees it: subscriptions, invoices and payments that go on whether or not anybody
 /// hears of them, and the commands that its events come to. Those are delivered in any order, some of them twice.
 /// </summary>
-internal sealed class StripeSide(string organization, Dice dice)
+/// <param name="subscribes">Whether the organization subscribes at Stripe; else only its payments go there, and the ledger keeps its subscription itself.</param>
+internal sealed class StripeSide(string organization, Dice dice, bool subscribes)
 {
     private readonly List<Subscription> subscriptions = [];
     private readonly List<Command> undelivered = [];
@@ -30,7 +31,7 @@ internal sealed class StripeSide(string organization, Dice dice)
     public void GoOn(Instant clock)
     {
         var now = Instant.FromUnixTimeSeconds(clock.ToUnixTimeSeconds());
-        switch (dice.Between(0, 9))
+        switch (dice.Between(subscribes ? 0 : 6, 9))
         {
             case 0 or 1: Subscribe(now); break;
             case 2 or 3 or 4: Change(now); break;

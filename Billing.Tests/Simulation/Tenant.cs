@@ -17,7 +17,7 @@ internal sealed record Receipt(Machine Machine, Command Command, CommandResult? 
 /// One organization in a simulation: what was asked of it, what its callers heard, and its stream as the journal has it,
 /// audited event by event.
 /// </summary>
-internal sealed class Tenant(string id, Dice dice)
+internal sealed class Tenant(string id, Dice dice, bool subscribesAtStripe)
 {
     private readonly Auditor auditor = new(id);
     private readonly Dictionary<string, List<Command>> sent = [];
@@ -29,7 +29,9 @@ internal sealed class Tenant(string id, Dice dice)
 
     public string Id { get; } = id;
 
-    public StripeSide Stripe { get; } = new(id, dice.Fork());
+    public StripeSide Stripe { get; } = new(id, dice.Fork(), subscribesAtStripe);
+
+    public bool SubscribesAtStripe => subscribesAtStripe;
 
     public List<Entry> Events { get; } = [];
 
@@ -96,12 +98,19 @@ internal sealed class Tenant(string id, Dice dice)
         Events.Add(entry);
         if (entry.Event is UsageRecorded record) Records.Add(record);
         State = State.Evolve(entry.Event);
-        auditor.Take(entry.Event, entry.Catalogs, entry.Enforced);
-        auditor.Compare(State);
-        var broken = Invariants.Broken(State);
-        Require(broken is null, $"The books do not close: {broken}");
-        Require(State.DueAt == Decider.NextDue(State), $"Something is due at {Decider.NextDue(State)} and {State.DueAt} is written.");
-        if (endsAppend) auditor.EndOfAppend(catalogs);
+        try
+        {
+            auditor.Take(entry.Event, entry.Catalogs, entry.Enforced);
+            auditor.Compare(State);
+            var broken = Invariants.Broken(State);
+            Require(broken is null, $"The books do not close: {broken}");
+            Require(State.DueAt == Decider.NextDue(State), $"Something is due at {Decider.NextDue(State)} and {State.DueAt} is written.");
+            if (endsAppend) auditor.EndOfAppend(catalogs);
+        }
+        catch (AuditException finding)
+        {
+            throw new AuditException($"After event {e.Version}: {finding.Message}");
+        }
     }
 
     // ---- the callers

@@ -17,8 +17,8 @@ internal static class Traffic
         (60, (_, d, _) => MoveGauge(d)),
         (30, (_, d, _) => { var gauge = d.Of(Market.Gauges); return new SetGauge(gauge, gauge == "storage" ? d.Between(0, 9_000) / 1000m : d.Between(0, 5)) { Id = "", ContentHash = [], At = default }; }),
         (60, (_, d, _) => Hold(d)),
-        (45, (t, d, _) => AHold(t, d) is { } hold ? new SettleHold(hold, d.Percent(15) ? 0 : Quantity(d, t.FeatureOf(hold)), null) { Id = "", ContentHash = [], At = default } : null),
-        (15, (t, d, _) => AHold(t, d) is { } hold ? new ReleaseHold(hold) { Id = "", ContentHash = [], At = default } : null),
+        (90, (t, d, _) => AHold(t, d) is { } hold ? new SettleHold(hold, d.Percent(15) ? 0 : Quantity(d, t.FeatureOf(hold)), null) { Id = "", ContentHash = [], At = default } : null),
+        (25, (t, d, _) => AHold(t, d) is { } hold ? new ReleaseHold(hold) { Id = "", ContentHash = [], At = default } : null),
         (25, (t, d, _) => ARecord(t, d) is { } record ? new VoidUsage(record, d.Percent(50) ? "mistake" : null) { Id = "", ContentHash = [], At = default } : null),
         (25, (t, d, _) => ARecord(t, d) is { } record ? new CorrectUsage(record, Quantity(d, record.Feature), "recount") { Id = "", ContentHash = [], At = default } : null),
         (4, (_, d, _) => new ChangeTimeZone(d.Percent(5) ? "Nowhere/Else" : d.Of(World.Zones)) { Id = "", ContentHash = [], At = default }),
@@ -28,20 +28,20 @@ internal static class Traffic
         (8, (_, d, _) => new ConfigureTopUp(d.Percent(15) ? null : new TopUpTerms(d.Of(["small", "small", "large", "none"]), d.Between(0, 60), d.Between(0, 4), d.Between(400, 9_000), d.Of([0, 10, 60, 1_440])))
             { Id = "", ContentHash = [], At = default }),
         (25, (t, d, now) => AnswerTopUp(t, d, now)),
-        (25, (_, d, now) => new SetPlan(d.Of(Market.Plans), d.Percent(50) ? "asked" : null, d.Percent(40) ? now + Duration.FromMinutes(d.Between(-10, 90_000)) : null) { Id = "", ContentHash = [], At = default }),
-        (30, (_, d, _) => new StartSubscription(d.Of(Market.Plans), Interval(d), d.Percent(85) ? null : d.Of(["eur", "usd"]), d.Of<bool?>([null, null, true, false, false]), d.Percent(60), null) { Id = "", ContentHash = [], At = default }),
-        (30, (_, d, _) => new ChangeSubscription(d.Of(Market.Plans), d.Percent(50) ? null : Interval(d), d.Of<ChangeTime?>([null, null, ChangeTime.Now, ChangeTime.PeriodEnd]),
+        (15, (t, d, now) => new SetPlan(APlan(t, d), d.Percent(50) ? "asked" : null, d.Percent(70) ? now + Duration.FromMinutes(d.Between(-10, 90_000)) : null) { Id = "", ContentHash = [], At = default }),
+        (40, (t, d, _) => t.SubscribesAtStripe ? null : new StartSubscription(APlan(t, d), Interval(d), d.Percent(85) ? null : d.Of(["eur", "usd"]), d.Of<bool?>([null, null, true, false, false]), d.Percent(60), null) { Id = "", ContentHash = [], At = default }),
+        (45, (t, d, _) => t.SubscribesAtStripe && d.Percent(95) ? null : new ChangeSubscription(APlan(t, d), d.Percent(50) ? null : Interval(d), d.Of<ChangeTime?>([null, null, ChangeTime.Now, ChangeTime.PeriodEnd]),
             d.Of([ProrationMode.NextInvoice, ProrationMode.NextInvoice, ProrationMode.InvoiceNow, ProrationMode.None]), null) { Id = "", ContentHash = [], At = default }),
-        (6, (_, d, _) => new CancelSubscription(d.Of([ChangeTime.PeriodEnd, ChangeTime.PeriodEnd, ChangeTime.Now]), d.Percent(50), "too dear") { Id = "", ContentHash = [], At = default }),
-        (8, (_, _, _) => new ReactivateSubscription(null) { Id = "", ContentHash = [], At = default }),
-        (6, (_, _, _) => new PauseSubscription(null) { Id = "", ContentHash = [], At = default }),
-        (10, (_, _, _) => new ResumeSubscription(null) { Id = "", ContentHash = [], At = default }),
-        (10, (_, d, _) => new SetPaymentMethod(d.Percent(75)) { Id = "", ContentHash = [], At = default }),
+        (8, (t, d, _) => NotKept(t, d) ? null : new CancelSubscription(d.Of([ChangeTime.PeriodEnd, ChangeTime.PeriodEnd, ChangeTime.Now]), d.Percent(50), "too dear") { Id = "", ContentHash = [], At = default }),
+        (12, (t, d, _) => NotKept(t, d) ? null : new ReactivateSubscription(null) { Id = "", ContentHash = [], At = default }),
+        (8, (t, d, _) => NotKept(t, d) ? null : new PauseSubscription(null) { Id = "", ContentHash = [], At = default }),
+        (20, (t, d, _) => NotKept(t, d) ? null : new ResumeSubscription(null) { Id = "", ContentHash = [], At = default }),
+        (10, (t, d, _) => NotKept(t, d) ? null : new SetPaymentMethod(d.Percent(75)) { Id = "", ContentHash = [], At = default }),
         (20, (t, d, now) => AnInvoice(t, d) is { } invoice
             ? new RecordPayment(invoice, null, d.Percent(55), d.Between(1, 3), 999, "usd", now - Duration.FromMinutes(d.Between(0, 3_000))) { Id = "", ContentHash = [], At = default } : null),
         (15, (_, d, now) => new SetOverride(d.Of([.. Market.Sums, .. Market.Gauges, "extra", "region", "nothing"]), d.Percent(80) ? d.Between(0, 20) : null, d.Percent(15),
             d.Percent(60) ? now + Duration.FromMinutes(d.Between(-10, 40_000)) : null, d.Percent(25), "friend") { Id = "", ContentHash = [], At = default }),
-        (8, (_, d, _) => new SetSpendCaps(d.Percent(40) ? null : d.Between(0, 3_000), d.Percent(50) ? null
+        (12, (_, d, _) => new SetSpendCaps(d.Percent(40) ? null : d.Between(0, 3_000), d.Percent(50) ? null
             : Enumerable.Range(0, d.Between(1, 2)).Select(_ => d.Of([.. Market.Sums, .. Market.Gauges, "extra"])).Distinct().ToDictionary(f => f, _ => (long)d.Between(0, 1_000))) { Id = "", ContentHash = [], At = default }),
         (12, (_, d, _) => new CreateInvoice(d.Percent(40)) { Id = "", ContentHash = [], At = default }),
         (12, (t, d, _) => AnInvoice(t, d) is { } invoice ? new FinalizeInvoice(invoice) { Id = "", ContentHash = [], At = default } : null),
@@ -50,7 +50,8 @@ internal static class Traffic
         (12, (_, d, _) => new AddLine("Help", d.Between(-700, 1_000), null, d.Percent(85) ? null : d.Of(["eur", "usd", "xyz"])) { Id = "", ContentHash = [], At = default }),
         (8, (_, d, _) => new GrantCredit(d.Between(0, 900), "sorry", d.Percent(85) ? null : "eur") { Id = "", ContentHash = [], At = default }),
         (8, (_, d, now) => new SetBillingTerms(d.Percent(60) ? null : new TaxTerms("Tax", d.Between(0, 250_000) / 10_000m, d.Percent(50)), Discount(d, now), null) { Id = "", ContentHash = [], At = default }),
-        (10, (_, d, _) => new InviteToPlan(d.Of(["guest", "guest", "nothing"])) { Id = "", ContentHash = [], At = default }),
+        (10, (_, d, _) => new MoveToCatalog(d.Between(0, 4), "newer") { Id = "", ContentHash = [], At = default }),
+        (12, (_, d, _) => new InviteToPlan(d.Of(["guest", "guest", "nothing"])) { Id = "", ContentHash = [], At = default }),
         (5, (t, d, _) => new LinkCustomer($"cus_{t.Id}_{d.Between(1, 3)}") { Id = "", ContentHash = [], At = default }),
         (5, (_, _, _) => new OpenOrganization("UTC", false, null) { Id = "", ContentHash = [], At = default }),
         (1, (_, d, _) => d.Percent(30) ? new CloseOrganization("moved away") { Id = "", ContentHash = [], At = default } : null),
@@ -104,7 +105,7 @@ internal static class Traffic
             2 => now - Duration.FromMinutes(d.Between(0, 3_000)),
             _ => now - Duration.FromMinutes(d.Between(0, 60_000)),
         };
-        return new RecordUsage(feature, quantity, d.Percent(95) ? null : d.Of(["call", "job", "hour"]), timestamp, d.Percent(90),
+        return new RecordUsage(feature, quantity, d.Percent(98) ? null : d.Of(["call", "job", "hour"]), timestamp, d.Percent(90),
             d.Percent(90) ? null : new Dictionary<string, string> { ["model"] = "m" }) { Id = "", ContentHash = [], At = default };
     }
 
@@ -124,15 +125,15 @@ internal static class Traffic
     private static PlaceHold Hold(Dice d)
     {
         var feature = d.Percent(4) ? d.Of(["seats", "extra", "nothing"]) : d.Of(Market.Sums);
-        var expires = d.Of([Duration.FromMinutes(d.Between(1, 90)), Duration.FromMinutes(15), Duration.FromHours(d.Between(1, 150)), Duration.FromDays(d.Between(0, 9))]);
+        var expires = d.Of([Duration.FromMinutes(d.Between(1, 90)), Duration.FromHours(d.Between(1, 150)), Duration.FromHours(d.Between(1, 150)), Duration.FromDays(d.Between(0, 9))]);
         return new PlaceHold(feature, Quantity(d, feature), expires, null) { Id = "", ContentHash = [], At = default };
     }
 
     /// <summary>One that is open, most of the time; else one that ended, or none at all.</summary>
     private static string? AHold(Tenant t, Dice d)
     {
-        if (t.State.Holds.Length > 0 && d.Percent(85)) return d.Of(t.State.Holds).Id;
-        return t.State.EndedHolds.Length > 0 ? $"ho_{d.Of(t.State.EndedHolds).Version}" : d.Percent(3) ? "ho_1" : null;
+        if (t.State.Holds.Length > 0 && d.Percent(90)) return d.Of(t.State.Holds).Id;
+        return d.Percent(90) ? null : t.State.EndedHolds.Length > 0 ? $"ho_{d.Of(t.State.EndedHolds).Version}" : "ho_1";
     }
 
     /// <summary>A usage record, new ones more often than old ones, and now and then one that was taken back before.</summary>
@@ -155,6 +156,11 @@ internal static class Traffic
         if (d.Percent(45)) return new FailTopUp(topUp, "card_declined") { Id = "", ContentHash = [], At = default };
         return new PurchaseTokens(d.Of(["small", "large"]), $"pi_{t.Id}_{topUp}", 500, "usd", now, topUp) { Id = "", ContentHash = [], At = default };
     }
+
+    private static string APlan(Tenant t, Dice d) => d.Percent(10) ? d.Of(Market.Plans) : t.Id == "org-1" ? d.Of(["pro", "max", "own"]) : d.Of(["pro", "max", "pro", "max", "guest"]);
+
+    /// <summary>There is no subscription of the ledger's own, and this is not one of the times to ask all the same.</summary>
+    private static bool NotKept(Tenant t, Dice d) => t.State.Subscriptions.Own is not { Ended: false, Kept: not null } && d.Percent(90);
 
     private static BillingInterval Interval(Dice d) => d.Of([BillingInterval.Month, BillingInterval.Month, BillingInterval.Month, BillingInterval.Quarter, BillingInterval.Year]);
 

@@ -187,10 +187,12 @@ internal sealed class UsageBook
         }
     }
 
-    public void Take(OverrideSet e)
+    /// <summary>What a gauge stood at under another limit is not billed under this one.</summary>
+    public void Take(OverrideSet e, PlanBook plans)
     {
         if (pages.GetValueOrDefault(e.Feature)?.Gauge is not { } gauge) return;
         (gauge.Peak, gauge.Until, gauge.Billed) = (gauge.Value, e.BilledAt ?? gauge.Until, e.BilledAt is not null);
+        Plan(plans, e.EffectiveAt);
     }
 
     /// <summary>The running windows go on with another end and all that was used in them; none begins anew.</summary>

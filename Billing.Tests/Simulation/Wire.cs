@@ -32,6 +32,7 @@ internal sealed class Wire(IJournal journal) : IJournal
 {
     private readonly Queue<Fault> appends = [];
     private int failingReads;
+    private int conflicts;
     private volatile bool dead;
 
     /// <summary>The held append has arrived here.</summary>
@@ -48,10 +49,12 @@ internal sealed class Wire(IJournal journal) : IJournal
     }
 
     /// <summary>What was planned and did not come to pass is forgotten.</summary>
-    public void Calm()
+    /// <returns>How many appends found that another writer was faster.</returns>
+    public int Calm()
     {
         appends.Clear();
         failingReads = 0;
+        return Interlocked.Exchange(ref conflicts, 0);
     }
 
     public async ValueTask<IReadOnlyList<AppendOutcome>> AppendGroup(IReadOnlyList<StreamAppend> group)
@@ -74,6 +77,8 @@ internal sealed class Wire(IJournal journal) : IJournal
                 break;
         }
         var outcomes = await journal.AppendGroup(group);
+        foreach (var outcome in outcomes)
+            if (outcome == AppendOutcome.VersionConflict) conflicts++;
         if (fault == Fault.CrashAfter) dead = true;
         if (fault is Fault.CrashAfter or Fault.LostAfter) throw new IOException("The connection was lost.");
         return outcomes;

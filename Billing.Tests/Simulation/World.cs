@@ -33,6 +33,12 @@ internal sealed class World
     private Instant clock = Instant.FromUtc(2027, 1, 29, 22, 30);
     private int step;
 
+    private const int Organizations = 5;
+    private const int Steps = 250;
+
+    /// <summary>The world of this seed, as it has come to its end.</summary>
+    public static Task<World> Of(int seed) => new World((ulong)seed, Organizations).Run(Steps);
+
     public World(ulong seed, int organizations)
     {
         this.seed = seed;
@@ -40,7 +46,7 @@ internal sealed class World
         versions = Market.Versions(dice);
         catalogs = new Catalogs([versions[0]]);
         clock += Duration.FromMinutes(dice.Between(0, 600_000));
-        for (var i = 1; i <= organizations; i++) tenants.Add(new Tenant($"org-{i}", dice.Fork()));
+        for (var i = 1; i <= organizations; i++) tenants.Add(new Tenant($"org-{i}", dice.Fork(), subscribesAtStripe: dice.Percent(40)));
         for (var i = 0; i < 2; i++) machines.Add(new Machine(journal, () => catalogs));
         acts = [(40, One), (10, Trouble), (10, Several), (12, Waiting), (12, Race), (12, Repeat), (3, Together), (5, Timer), (3, Evict), (1, Burst), (3, Read)];
     }
@@ -100,8 +106,10 @@ internal sealed class World
             < 99 => Duration.FromDays(dice.Between(2, 15)),
             _ => Duration.FromDays(dice.Between(20, 100)),
         };
-        if (dice.Percent(3))
-            Any().Skew = dice.Percent(50) ? Duration.Zero : Duration.FromMinutes(dice.Between(-3_000, 30));
+        if (!dice.Percent(3)) return;
+        var machine = Any();
+        machine.Skew = dice.Percent(50) ? Duration.Zero : Duration.FromMinutes(dice.Between(-3_000, 30));
+        if (machine.Skew < Duration.Zero) Tally("clock back");
     }
 
     private Command Opening() => Traffic.Named(
@@ -165,6 +173,7 @@ internal sealed class World
         var machine = Any();
         var again = dice.Percent(75) ? before with { At = machine.Now(clock) } : Traffic.Named(Traffic.FromCaller(tenant, dice, machine.Now(clock)), before.Id, machine.Now(clock));
         await Send(machine, tenant, again);
+        Tally("repeated");
     }
 
     /// <summary>Several organizations at once: their appends go in one group.</summary>
@@ -316,7 +325,7 @@ internal sealed class World
                 });
             }
         }
-        foreach (var machine in machines) machine.Wire.Calm();
+        foreach (var machine in machines) Tally("conflicts", machine.Wire.Calm());
         foreach (var dead in machines.Where(m => m.Wire.IsDead).ToList())
         {
             Tally("crashed");
@@ -331,7 +340,10 @@ internal sealed class World
         asking.Clear();
     }
 
-    private void Tally(string what, int times = 1) => Count[what] = Count.GetValueOrDefault(what) + times;
+    private void Tally(string what, int times = 1)
+    {
+        if (times > 0) Count[what] = Count.GetValueOrDefault(what) + times;
+    }
 
     // ---- for people
 
