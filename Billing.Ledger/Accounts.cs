@@ -93,7 +93,7 @@ public static class Accounts
         var zone = DateTimeZoneProviders.Tzdb.GetZoneOrNull(e.TimeZone) ?? DateTimeZone.Utc;
         var before = state.Subscriptions.Prorated;
         var moved = e.Moved ?? [];
-        state = state with
+        state = state.CutAt(e.EffectiveAt) with
         {
             Account = state.Account with { Zone = zone },
             Subscriptions = state.Subscriptions with

@@ -97,10 +97,8 @@ public static class Alerts
         var reached = Reached(warnAt, limit, taken);
         if (reached == 0) return null;
 
-        var cycle = state.Subscriptions.Cycle;
         var bounds = counter is not null ? new Bounds(counter.Start, counter.End)
-            : window is { } kind ? TimeWindows.At(kind, cycle, state.Account.Zone, state.Account.OpenedAt ?? now, now)
-            : cycle.Billed(now);
+            : window is { } kind ? state.WindowAt(kind, now) : state.Subscriptions.Cycle.Billed(now);
         foreach (var warned in state.Alerts.Warned)
             if (warned.Feature == feature && warned.IsOf(window, limit, bounds.End, counter) && warned.Percent >= reached) return null;
         return new AlertRaised(AlertKind.Usage, feature, reached, window, bounds.Start, bounds.End, taken, limit)

@@ -262,8 +262,7 @@ public static class Entitlements
 internal readonly record struct Ask(
     State State, Catalogs Catalogs, Feature Feature, long Units, Instant Now, Instant At, bool Enforce, Explanation? Why)
 {
-    public Bounds Bounds(Window kind) =>
-        TimeWindows.At(kind, State.Subscriptions.Cycle, State.Account.Zone, State.Account.OpenedAt ?? Now, Now);
+    public Bounds Bounds(Window kind) => State.WindowAt(kind, Now);
 }
 
 /// <summary>The steps by which an answer came about: which rule, with which outcome, which numbers and which events.</summary>

@@ -48,7 +48,7 @@ public static class PastWindows
     /// <summary>The window of this kind in which use at this time counts: the running one, a kept one, or one in which nothing was used yet.</summary>
     internal static CountedWindow CountedAt(State state, FeatureUse? use, Window kind, Instant now, Instant at)
     {
-        var running = use?.Running(kind, now) is { } counter ? new CountedWindow(kind, counter.Start, counter.End) : Computed(state, kind, now, now);
+        var running = use?.Running(kind, now) is { } counter ? new CountedWindow(kind, counter.Start, counter.End) : Computed(state, kind, now);
         if (at >= running.Start) return running;
         var (after, before) = (Instant.MinValue, running.Start);
         foreach (var past in use?.Past ?? [])
@@ -59,7 +59,7 @@ public static class PastWindows
             if (past.Start > at && past.Start < before) before = past.Start;
         }
         // What lies between two windows that are known is no longer than that, wherever the anchor was then.
-        var bounds = Computed(state, kind, now, at);
+        var bounds = Computed(state, kind, at);
         return new CountedWindow(kind, Instant.Max(bounds.Start, after), Instant.Min(bounds.End, before));
     }
 
@@ -98,9 +98,9 @@ public static class PastWindows
         return given is null && past.Limit is not null ? Overrides.Beside(feature, feature.Meter!, LimitOf(past, null)) : given;
     }
 
-    private static CountedWindow Computed(State state, Window kind, Instant now, Instant at)
+    private static CountedWindow Computed(State state, Window kind, Instant at)
     {
-        var bounds = TimeWindows.At(kind, state.Subscriptions.Cycle, state.Account.Zone, state.Account.OpenedAt ?? now, at);
+        var bounds = state.WindowAt(kind, at);
         return new CountedWindow(kind, bounds.Start, bounds.End);
     }
 

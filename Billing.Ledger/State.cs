@@ -42,6 +42,9 @@ public sealed record State
     /// <summary>The versions of usage records that were voided, ascending.</summary>
     public ImmutableArray<long> Voided { get; init; } = [];
 
+    /// <summary>Where the windows began that ran when the anchor or the time zone last moved: no window that is counted anew begins before.</summary>
+    public WindowCuts Cuts { get; init; } = WindowCuts.None;
+
     /// <summary>When something is due by the organization's own clock; null when nothing will be.</summary>
     public Instant? DueAt { get; init; }
 
@@ -56,6 +59,23 @@ public sealed record State
 
     /// <summary>The time to decide by: the clock's (a test organization's own), but never before what is recorded.</summary>
     public Instant Now(Instant clock) => Instant.Max(clock + Account.Ahead, RecordedAt);
+
+    /// <summary>The window of this kind at this time. What is used counts in its counter's window, which may have been moved.</summary>
+    public Bounds WindowAt(Window kind, Instant at)
+    {
+        var window = TimeWindows.At(kind, Subscriptions.Cycle, Account.Zone, Account.OpenedAt ?? at, at);
+        return kind switch
+        {
+            Window.Day => TimeWindows.Cut(window, Cuts.Day, at),
+            Window.Month => TimeWindows.Cut(window, Cuts.Month, at),
+            Window.Period => TimeWindows.Cut(window, Cuts.Period, at),
+            _ => window,
+        };
+    }
+
+    /// <summary>The same state, with the windows that run now as where the ones of a new anchor or zone are cut.</summary>
+    internal State CutAt(Instant at) =>
+        this with { Cuts = new WindowCuts(WindowAt(Window.Day, at).Start, WindowAt(Window.Month, at).Start, WindowAt(Window.Period, at).Start) };
 
     public FeatureUse? Use(string feature)
     {
@@ -116,6 +136,12 @@ public sealed record Account(
     Instant? OpenedAt, Instant? ClosedAt, DateTimeZone Zone, bool Test, ImmutableArray<string> Customers, ImmutableArray<string> Invitations, Duration Ahead = default)
 {
     public static readonly Account None = new(null, null, DateTimeZone.Utc, false, [], []);
+}
+
+/// <summary>See <see cref="State.Cuts"/>.</summary>
+public sealed record WindowCuts(Instant Day, Instant Month, Instant Period)
+{
+    public static readonly WindowCuts None = new(Instant.MinValue, Instant.MinValue, Instant.MinValue);
 }
 
 /// <summary>What is known of plans, subscriptions and their payments.</summary>

@@ -165,7 +165,7 @@ public static class Subscriptions
         var moved = new List<CountedWindow>();
         foreach (var kind in kinds)
         {
-            var bounds = TimeWindows.At(kind, after.Subscriptions.Cycle, after.Account.Zone, after.Account.OpenedAt ?? at, at);
+            var bounds = after.WindowAt(kind, at);
             var running = before.Usage.Select(u => u.Running(kind, at)).OfType<Counter>().ToList();
             var start = running.Select(c => c.Start).Append(bounds.Start).Max();
             var billedEnd = after.Subscriptions.Cycle.Billed(at).End;
@@ -190,7 +190,7 @@ public static class Subscriptions
             if (old.Features.GetValueOrDefault(given.Feature.Id) is not { Allowance: { } oldFull } was || was.Window != given.Window) continue;
             var oldLimit = ProratedLimit(before, was, now) ?? oldFull;
             if (full <= oldLimit) continue;
-            var window = TimeWindows.At(given.Window, after.Subscriptions.Cycle, after.Account.Zone, after.Account.OpenedAt ?? now, now);
+            var window = after.WindowAt(given.Window, now);
             var (rest, whole) = ((window.End - now).ToInt64Nanoseconds(), (window.End - window.Start).ToInt64Nanoseconds());
             var gain = (long)((Int128)(full - oldLimit) * rest / whole);
             if (gain < full - oldLimit) limits.Add(new ProratedLimit(given.Feature.Id, given.Window, window.End, full, oldLimit + gain));
@@ -216,6 +216,7 @@ public static class Subscriptions
         var own = Own(slice.Followed);
         // Of what stands, so that the order in which snapshots came does not show.
         var trialUsed = slice.Followed.Any(s => s.TrialEnd is not null);
+        if (e.Followed is not null) state = state.CutAt(at);
         state = state with { Subscriptions = slice with { Own = own, Cycle = CycleOf(own, state.Account.Zone), TrialUsed = trialUsed } };
         if (e.Moved is not null) state = Move(state, e.Moved, at);
         if (e.BilledGauges is { } billed) state = state with { Usage = [.. state.Usage.Select(use => billed.Contains(use.Feature) ? Bill(use, state.Subscriptions.Cycle, at) : use)] };

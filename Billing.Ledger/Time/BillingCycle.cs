@@ -64,7 +64,8 @@ public sealed record BillingCycle
     public Bounds Billed(Instant at)
     {
         var (period, month) = (Period(at), Month(at));
-        return period.End <= month.End ? new Bounds(Instant.Max(period.Start, month.Start), period.End) : month;
+        // A trial may end off the grid of its months: then neither lies within the other.
+        return new Bounds(Instant.Max(period.Start, month.Start), Instant.Min(period.End, month.End));
     }
 
     /// <summary>Periods counted from a boundary that lies on the month grid, which need not be a multiple of the period from the anchor.</summary>

@@ -30,6 +30,11 @@ public static class TimeWindows
         _ => new Bounds(openedAt, Bounds.Never),
     };
 
+    /// <summary>What is left of a window beside one that was cut off when the anchor or the zone moved within it.</summary>
+    /// <param name="cut">Where the window begins that ran when it moved.</param>
+    public static Bounds Cut(Bounds window, Instant cut, Instant at) =>
+        !window.Contains(cut) ? window : at < cut ? window with { End = cut } : window with { Start = cut };
+
     /// <summary>3,600 s aligned to UTC, whatever the time zone.</summary>
     private static Bounds Hour(Instant at)
     {
