@@ -211,9 +211,15 @@ public sealed class LedgerSession
             }
             catch (JournalUnavailableException e) when (attempt < 2)
             {
-                // Unknown whether it was written. The journal says: whatever was is found under its command id.
+                // Unknown whether it was written. The journal says: by the hash whether it is this very append, else by the command ids what was.
                 unknown = e;
                 published = null;
+                if (await IsWritten(decided.Stored[^1]))
+                {
+                    Publish(decided);
+                    await Answer(batch, decided, asked);
+                    return;
+                }
                 await Ask(CommandIds(batch), asked);
                 continue;
             }
@@ -323,6 +329,9 @@ public sealed class LedgerSession
             if (decided.Stored[i].CommandId is { } id) decided.Commands?.Remove(id);
         decided.Stored.RemoveRange(events, decided.Stored.Count - events);
     }
+
+    private async ValueTask<bool> IsWritten(StoredEvent last) =>
+        await journal.ReadStream(Organization, last.Version, 1) is [var found] && found.Hash.AsSpan().SequenceEqual(last.Hash);
 
     private static List<string> CommandIds(List<Request> batch) => [.. batch.SelectMany(r => r.Commands).Select(c => c.Id)];
 

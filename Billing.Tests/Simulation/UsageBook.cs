@@ -71,7 +71,10 @@ internal sealed class UsageBook
             if (!page.Open.TryGetValue(window.Window, out var tally))
             {
                 var due = plans.Window(window.Window, e.RecordedAt);
-                Require(window == due, $"Event {e.Version} counts in {window}; the window is {due}.");
+                // Where the anchor or the zone moved within it, it begins with the window that ran then, and overlaps with none before.
+                Require(window.End == due.End && window.Start >= due.Start && window.Bounds.Contains(e.RecordedAt), $"Event {e.Version} counts in {window}; the window is {due}.");
+                foreach (var closed in page.Closed.Where(c => c.Window == window.Window))
+                    Require(window.Start >= closed.End || window.Start == due.Start, $"Event {e.Version} counts in {window}, which overlaps with the one from {closed.Start} to {closed.End}.");
                 page.Open[window.Window] = tally = new Tally { Window = window.Window, Start = window.Start, End = window.End, First = e.Version };
             }
             Require(tally.Start == window.Start && tally.End == window.End, $"Event {e.Version} counts in {window}, while the open one is {tally.Start} to {tally.End}.");
@@ -200,10 +203,10 @@ internal sealed class UsageBook
     {
         foreach (var to in moved)
         {
-            // None begins before one that runs, so that none overlaps with the one before it.
+            // None begins before one that runs, so that none overlaps with the one before it; nor before what ran by the clock, used or not.
             var due = after.Window(to.Window, at);
             var start = pages.Values.Select(p => p.Open.GetValueOrDefault(to.Window)).Where(t => t is not null && at < t.End).Select(t => t!.Start).Append(due.Start).Max();
-            Require(to == due with { Start = start }, $"Event {e.Version} moves windows to {to}; they are {due} now, and one began at {start}.");
+            Require(to.End == due.End && to.Start >= start && to.Start <= at, $"Event {e.Version} moves windows to {to}; they are {due} now, and one began at {start}.");
             foreach (var page in pages.Values)
             {
                 if (page.Open.TryGetValue(to.Window, out var tally))
