@@ -24,7 +24,7 @@ internal static class Almanac
     public static CountedWindow Billed(Subscription? cycle, DateTimeZone zone, Instant at)
     {
         var (period, month) = (Period(cycle, zone, at), Month(cycle, zone, at));
-        return period.End <= month.End ? period with { Start = Instant.Max(period.Start, month.Start) } : month with { Window = Window.Period };
+        return new CountedWindow(Window.Period, Instant.Max(period.Start, month.Start), Instant.Min(period.End, month.End));
     }
 
     /// <summary>So many months after a turn of this anchor's; from any other instant, that instant's own.</summary>
