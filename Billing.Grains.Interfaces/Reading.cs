@@ -39,6 +39,7 @@ public static class Reading
     /// <summary>The organization with the plan in force. It has been opened.</summary>
     public static OrganizationView Organization(State state, Catalogs catalogs, Instant clock)
     {
+        state = KeptSubscriptions.AsOf(state, catalogs, state.Now(clock));
         var force = Subscriptions.InForce(state, catalogs, state.Now(clock));
         return new OrganizationView(state.Organization, force.Plan?.Id, Status(force), state.Account.Zone.Id, state.Account.Test,
             state.Account.OpenedAt!.Value, state.Account.ClosedAt, state.Version)
@@ -51,6 +52,7 @@ public static class Reading
     public static UsageView Usage(State state, Catalogs catalogs, Instant clock)
     {
         var now = state.Now(clock);
+        state = KeptSubscriptions.AsOf(state, catalogs, now);
         var force = Subscriptions.InForce(state, catalogs, now);
         var period = state.Subscriptions.Cycle.Period(now);
         UsageLineView[] lines = [.. catalogs.Current.Features.Where(f => f.Meter is not null).Select(f => Line(state, catalogs, force, f, now))];
@@ -109,6 +111,7 @@ public static class Reading
     public static SubscriptionView Subscription(State state, Catalogs catalogs, Instant clock)
     {
         var now = state.Now(clock);
+        state = KeptSubscriptions.AsOf(state, catalogs, now);
         var force = Subscriptions.InForce(state, catalogs, now);
         var own = force.Subscription;
         var period = state.Subscriptions.Cycle.Period(now);

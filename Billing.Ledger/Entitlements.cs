@@ -94,6 +94,7 @@ public static class Entitlements
     public static Entitlement Evaluate(
         State state, Catalogs catalogs, Feature feature, long? units, Instant now, Instant? at = null, bool enforce = true, Explanation? why = null)
     {
+        state = KeptSubscriptions.AsOf(state, catalogs, now);
         if (!state.Holds.IsEmpty) state = Holds.AsOf(state, now);
         var ask = new Ask(state, catalogs, feature, units ?? Quantity.Scale(feature.Meter?.Decimals ?? 0), now, at ?? now, enforce, why);
         var force = Subscriptions.InForce(state, catalogs, now);

@@ -21,6 +21,13 @@ public static class KeptSubscriptions
         return kept.Scheduled is { } to ? own with { Plan = to.Plan, CatalogVersion = to.CatalogVersion, Interval = to.Interval } : own;
     }
 
+    /// <summary>
+    /// The state as it is at this time by the clock, where the subscription or an operator's plan has turned and that is not written yet:
+    /// windows move with it. The version stays that of what is written.
+    /// </summary>
+    public static State AsOf(State state, Catalogs catalogs, Instant now) =>
+        NextTurn(state) <= now ? state.Evolve(Decider.Due(state, catalogs, now)) with { Version = state.Version, RecordedAt = state.RecordedAt } : state;
+
     /// <summary>When it next does something by itself.</summary>
     internal static Instant? NextTurn(State state)
     {
@@ -169,6 +176,7 @@ public static class KeptSubscriptions
     {
         if (Kept(state, out var own) is { } none) return none;
         if (own.Status != SubscriptionStatus.Paused) return Rejections.SubscriptionStateConflict(own, "Only a paused subscription can be resumed.");
+        if (FirstFailure(state, own) is not null) return Rejections.SubscriptionStateConflict(own, "Pay the invoice that is owed, and resume it then.");
         return Restart(new Draft(state, catalogs, now, now, c.By, c.Reason), own, SubscriptionChange.Resumed).Decision;
     }
 

@@ -32,17 +32,20 @@ public static class PastWindows
             // Of several, the one that ended first: the plan was changed after it.
             if ((terms?.Window ?? feature.Meter!.Window) == past.Window && (covering is null || past.End < covering.End)) (covering, given) = (past, terms);
         }
-        if (covering is not null)
-            return new Terms(given, covering.Plan, covering.CatalogVersion, covering.Counted, LimitOf(covering, given), covering.Used, covering);
+        if (covering is not null) return Of(covering, given);
 
         var force = Subscriptions.InForce(state, catalogs, now);
         given = Overrides.Given(state, force.Plan, feature, now);
         var window = CountedAt(state, use, given?.Window ?? feature.Meter!.Window, now, at);
+        // What was used before the anchor moved counts in the window that began then, on the terms with which that one ended.
+        if (Find(use, window) is { } followed && GivenIn(followed, catalogs, feature) is var ended && (ended?.Window ?? feature.Meter!.Window) == followed.Window) return Of(followed, ended);
         var running = use?.Running(window.Window, now) is { } counter && counter.Start == window.Start ? counter : null;
         var limit = window.End > now && given is not null ? Entitlements.Limit(state, given, now) : given?.Allowance;
         var used = running?.Used ?? Find(use, window)?.Used ?? 0;
         if (window.End > now && !state.Holds.IsEmpty) used += Holds.Of(Holds.AsOf(state, now), feature.Id).Allowance;
         return new Terms(given, force.Plan?.Id, force.CatalogVersion, window, limit, used, null);
+
+        static Terms Of(PastWindow past, PlanFeature? given) => new(given, past.Plan, past.CatalogVersion, past.Counted, LimitOf(past, given), past.Used, past);
     }
 
     /// <summary>The window of this kind in which use at this time counts: the running one, a kept one, or one in which nothing was used yet.</summary>

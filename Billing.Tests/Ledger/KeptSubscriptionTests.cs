@@ -440,6 +440,29 @@ public sealed class KeptSubscriptionTests
     }
 
     [Fact]
+    public void what_is_owed_from_before_a_pause_is_paid_before_it_is_resumed()
+    {
+        var spec = Subscribed().Given(Pause());
+        var invoice = spec.State.Billing.Invoices[0];
+        spec.Given(Attempt(invoice.Id, false, spec.Now));
+        Assert.Equal(SubscriptionStatus.Paused, Own(spec).Status);
+
+        Assert.Contains("Pay the invoice", spec.At("2026-12-10T00:00:00Z").When(Resume()).ThenRejected(RejectionKind.SubscriptionStateConflict).Message, StringComparison.Ordinal);
+        spec.Given(Attempt(invoice.Id, true, spec.Now), Resume());
+        Assert.Equal(SubscriptionStatus.Active, Own(spec).Status);
+    }
+
+    [Fact]
+    public void a_failure_that_is_heard_of_after_its_grace_ends_access_now()
+    {
+        var spec = Subscribed().At("2026-12-10T00:00:00Z").Given(Attempt("in_4", false, Time("2026-12-01T00:00:00Z")));
+
+        Assert.Equal("free", spec.InForce.Plan!.Id);
+        Assert.Equal(Time("2026-12-10T00:00:00Z"), spec.Given(Turn()).Events.OfType<SubscriptionChanged>().Last().EffectiveAt);
+        Assert.Equal(SubscriptionStatus.Unpaid, Own(spec).Status);
+    }
+
+    [Fact]
     public void a_cancellation_keeps_access_until_the_period_ends_and_can_be_taken_back()
     {
         var spec = Subscribed().At("2026-12-01T00:00:00Z").Given(Cancel(ChangeTime.PeriodEnd));

@@ -27,9 +27,9 @@ public sealed class PropertyTests
           },
           "plans": {
             "free": { "name": "Free", "features": { "calls": 5, "jobs": { "allowance": 3, "mode": "block" }, "hours": 1.5, "mails": 2, "tries": 4, "storage": { "allowance": 1, "mode": "block" }, "seats": 1 } },
-            "pro":  { "name": "Pro", "prices": [{ "interval": "month", "amount": 999 }, { "interval": "quarter", "amount": 2500 }],
+            "pro":  { "name": "Pro", "trial_days": 9, "prices": [{ "interval": "month", "amount": 999 }, { "interval": "quarter", "amount": 2500 }],
                       "features": { "calls": { "allowance": 20, "rate_limits": [{ "limit": 15, "window": "hour" }] }, "jobs": 10, "hours": 8, "mails": 10, "tries": { "allowance": 9, "window": "day" }, "storage": 5, "seats": 3, "extra": true } },
-            "max":  { "name": "Max", "prices": [{ "interval": "month", "amount": 9999 }], "features": { "calls": "unlimited", "jobs": 100, "hours": 80, "tries": "unlimited", "storage": 50, "seats": "unlimited", "extra": true } }
+            "max":  { "name": "Max", "prices": [{ "interval": "month", "amount": 9999 }, { "interval": "quarter", "amount": 24999 }], "features": { "calls": "unlimited", "jobs": 100, "hours": 80, "tries": "unlimited", "storage": 50, "seats": "unlimited", "extra": true } }
           },
           "token_packages": { "small": { "name": "Small", "tokens": 50, "prices": [{ "amount": 500 }] } }
         }
@@ -42,7 +42,7 @@ public sealed class PropertyTests
     private static readonly string[] Overridden = ["calls", "jobs", "mails", "tries", "storage", "extra"];
 
     private static readonly Gen<Step> Steps =
-        from what in Gen.Frequency((12, Gen.Constant(0)), (3, Gen.Constant(1)), (2, Gen.Constant(2)), (2, Gen.Constant(3)), (1, Gen.Choose(4, 10)), (4, Gen.Choose(11, 18)), (3, Gen.Choose(19, 22)))
+        from what in Gen.Frequency((12, Gen.Constant(0)), (3, Gen.Constant(1)), (2, Gen.Constant(2)), (2, Gen.Constant(3)), (1, Gen.Choose(4, 10)), (4, Gen.Choose(11, 18)), (6, Gen.Choose(19, 28)))
         from a in Gen.Choose(0, 10_000)
         from b in Gen.Choose(0, 10_000)
         from minutes in Gen.Frequency((10, Gen.Choose(0, 30)), (4, Gen.Choose(30, 1_500)), (1, Gen.Choose(1_500, 60_000)))
@@ -70,7 +70,7 @@ public sealed class PropertyTests
         var state = State.Empty("acme");
         var events = new List<LedgerEvent>();
         var auditor = new Auditor();
-        Do(Spec.New(new OpenOrganization(steps.Length % 2 == 0 ? "Europe/Berlin" : "UTC", false, null) { Id = "", ContentHash = [], At = now }));
+        Do(Spec.New(new OpenOrganization(steps.Length % 2 == 0 ? "Europe/Berlin" : "UTC", true, null) { Id = "", ContentHash = [], At = now }));
         for (var i = 0; i < steps.Length; i++)
         {
             now += Duration.FromMinutes(steps[i].Minutes);
@@ -84,7 +84,7 @@ public sealed class PropertyTests
         void Do(Command command)
         {
             command = command with { At = now };
-            if (!state.Holds.IsEmpty) CheckAsIfWritten(state, now);
+            if (!state.Holds.IsEmpty || KeptSubscriptions.NextTurn(state) <= state.Now(now)) CheckAsIfWritten(state, now);
             var check = command is RecordUsage { Enforce: true, Timestamp: null } use && use.Quantity > 0 && state.IsOpened
                 ? Entitlements.Evaluate(state, Catalogs, Catalogs.Feature(use.Feature)!, (long)(use.Quantity * Quantity.Scale(Catalogs.Feature(use.Feature)!.Meter!.Decimals)), state.Now(now))
                 : null;
@@ -117,7 +117,7 @@ public sealed class PropertyTests
         }
     }
 
-    /// <summary>A check answers with holds that expired as it does once that is written.</summary>
+    /// <summary>A check answers with holds that expired, and a subscription that turned, as it does once that is written.</summary>
     private static void CheckAsIfWritten(State state, Instant now)
     {
         now = state.Now(now);
@@ -149,9 +149,20 @@ public sealed class PropertyTests
                 : Overridden[a % Overridden.Length] is var f && f == "extra" ? OverrideTests.Set(f)
                 : Spec.New(new SetOverride(f, b % 30, false, b % 2 == 0 ? now + Duration.FromMinutes(1 + a % 3_000) : null, false, null) { Id = "", ContentHash = [], At = default }),
             18 => SpendCapTests.Caps(b % 2 == 0 ? b % 400 : null, ("jobs", a % 300)),
-            19 or 20 when Recorded(events, a) is { } record =>
+            19 => Subscribing.Start(Plans[1 + a % 2], a % 4 == 0 ? BillingInterval.Quarter : BillingInterval.Month, paymentMethod: b % 3 > 0),
+            20 or 21 => Subscribing.Change(Plans[1 + a % 2], b % 3 == 0 ? BillingInterval.Quarter : b % 3 == 1 ? BillingInterval.Month : null,
+                b % 4 == 0 ? ChangeTime.PeriodEnd : b % 4 == 1 ? ChangeTime.Now : null, (ProrationMode)(a % 3)),
+            22 => b % 2 == 0 ? Subscribing.Cancel(a % 3 == 0 ? ChangeTime.Now : ChangeTime.PeriodEnd, a % 2 == 0) : Subscribing.Reactivate(),
+            23 => b % 2 == 0 ? Subscribing.Pause() : Subscribing.Resume(),
+            24 => (b % 3) switch
+            {
+                0 => Spec.New(new ReportPayment(state.Billing.Invoices is [.., var last] ? last.Id : "in_1", a % 3 == 0, null, null) { Id = "", ContentHash = [], At = now }),
+                1 => Spec.New(new AdvanceClock(state.Now(now) + Duration.FromMinutes(a * 20L)) { Id = "", ContentHash = [], At = now }),
+                _ => Spec.New(new ChangeTimeZone(a % 2 == 0 ? "Asia/Kathmandu" : "America/New_York") { Id = "", ContentHash = [], At = now }),
+            },
+            25 or 26 when Recorded(events, a) is { } record =>
                 Spec.New(new VoidUsage(record, null) { Id = "", ContentHash = [], At = default, History = [.. events] }),
-            21 or 22 when Recorded(events, a) is { } record =>
+            27 or 28 when Recorded(events, a) is { } record =>
                 Spec.New(new CorrectUsage(record, record.Feature is "hours" or "storage" ? b % 700 / 100m : b % 9, null) { Id = "", ContentHash = [], At = default, History = [.. events] }),
             _ => Spec.New(new WriteDue { Id = "", ContentHash = [], At = now }),
         };
