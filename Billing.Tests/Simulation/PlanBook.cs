@@ -25,6 +25,7 @@ internal sealed class PlanBook
     private readonly SortedSet<string> customers = new(StringComparer.Ordinal);
     private readonly List<string> invitations = [];
     private readonly SortedDictionary<string, OverrideSet> overrides = new(StringComparer.Ordinal);
+    private readonly Dictionary<Window, Instant> cuts = [];
     private List<ProratedLimit> prorated = [];
     private OperatorPlan? given;
     private Instant? gaveAccess;
@@ -112,7 +113,20 @@ internal sealed class PlanBook
         Require(Closed is not null || !(given?.Until <= now), $"The plan that was given ended at {given?.Until} and stands at {now}.");
     }
 
-    public CountedWindow Window(Window kind, Instant at) => Almanac.At(kind, Cycle, Zone, Opened!.Value, at);
+    /// <summary>The window of this kind, cut off at the beginning of the one that ran when the anchor or the zone last moved.</summary>
+    public CountedWindow Window(Window kind, Instant at)
+    {
+        var window = Almanac.At(kind, Cycle, Zone, Opened!.Value, at);
+        if (!cuts.TryGetValue(kind, out var cut) || cut < window.Start || cut >= window.End) return window;
+        return at < cut ? window with { End = cut } : window with { Start = cut };
+    }
+
+    private void Cut(Instant at)
+    {
+        Window[] kinds = [Billing.Ledger.Window.Day, Billing.Ledger.Window.Month, Billing.Ledger.Window.Period];
+        var starts = kinds.Select(k => Window(k, at).Start).ToList();
+        for (var i = 0; i < kinds.Length; i++) cuts[kinds[i]] = starts[i];
+    }
 
     // ---- taking events
 
@@ -157,6 +171,7 @@ internal sealed class PlanBook
         if (e.Followed is not { } next) return;
         if (next.Order is not null && subscriptions.TryGetValue(next.Id, out var known))
             Require(Comes(known.Order!, next.Order) >= 0, $"Event {e.Version} puts an older snapshot of {next.Id} in the place of a newer one.");
+        Cut(At(e));
         subscriptions[next.Id] = next;
         Own = subscriptions.Values.OrderBy(s => s.Status is not (SubscriptionStatus.Canceled or SubscriptionStatus.IncompleteExpired))
             .ThenBy(s => s.CreatedAt).ThenBy(s => s.Id, StringComparer.Ordinal).Last();
@@ -164,6 +179,7 @@ internal sealed class PlanBook
 
     public void Take(TimeZoneChanged e)
     {
+        Cut(e.EffectiveAt);
         Zone = DateTimeZoneProviders.Tzdb[e.TimeZone];
         prorated = [.. prorated.Select(p => p.End > e.EffectiveAt && (e.Moved ?? []).FirstOrDefault(m => m.Window == p.Window) is { } to ? p with { End = to.End } : p)];
     }
