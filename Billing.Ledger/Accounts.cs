@@ -84,7 +84,7 @@ public static class Accounts
     public static State Evolve(State state, OrganizationClosed e)
     {
         state = state with { Account = state.Account with { ClosedAt = e.EffectiveAt } };
-        return state with { DueAt = Decider.NextDue(state) };
+        return Invoices.Due(state, e.EffectiveAt);
     }
 
     /// <summary>Days begin at the new zone's midnight, and without a subscription months too; what runs goes on into the new windows.</summary>

@@ -336,7 +336,7 @@ public static class Corrections
     private static Counter TakeBack(Counter c, UsageVoided e)
     {
         if (Array.Find(e.Windows ?? [], w => w.Window == c.Window && w.Start == c.Start && w.End > e.RecordedAt) is null) return c;
-        var shifted = Math.Min(e.Shifted, c.Overage - e.Overage);
+        var shifted = e.ShiftedIn(c.Allowance, c.Overage);
         return c with
         {
             Used = c.Used - e.Quantity,

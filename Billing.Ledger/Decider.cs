@@ -30,8 +30,8 @@ public static class Decider
         if (command is not OpenOrganization)
         {
             if (!state.IsOpened) return Rejections.OrganizationUnknown(state.Organization);
-            // What became of its last invoice is still to be recorded.
-            if (state.IsClosed && command is not (WriteDue or SettleInvoice)) return Rejections.OrganizationClosed(state.Organization);
+            // What became of its last invoices is still to be recorded, and a draft is owed only when it is finalized.
+            if (state.IsClosed && command is not (WriteDue or SettleInvoice or FinalizeInvoice)) return Rejections.OrganizationClosed(state.Organization);
         }
 
         if (command is AdvanceClock advance) return Accounts.Decide(state, catalogs, advance);

@@ -104,8 +104,7 @@ public sealed record UsageRecorded(
 
 /// <summary>A record is taken back, in the windows in which it counted. Numbers are what is taken from them: <c>Quantity = Allowance + ByTokens + Overage</c>.</summary>
 /// <param name="Record">The id of the voided usage record.</param>
-/// <param name="Shifted">Overage of other records that the freed allowance covers now. In each window it is min(Shifted, overage before − Overage), so that none is left
-/// below zero: <c>allowance = before − Allowance + that</c>, <c>overage = before − Overage − that</c>.</param>
+/// <param name="Shifted">Overage of other records that the freed allowance covers now; what it is in each window: <see cref="ShiftedIn"/>.</param>
 /// <param name="Priced">The priced overage taken back, by unit price, <paramref name="Shifted"/> included.</param>
 /// <param name="Returned">Tokens that go back to the grants they came from.</param>
 /// <param name="Gauge">Gauges: the value after it.</param>
@@ -119,6 +118,13 @@ public sealed record UsageVoided(
 
     /// <summary>Gauges: when its peak is billed; null when it is not past what the plan includes.</summary>
     public Instant? BilledAt { get; init; }
+
+    /// <summary>
+    /// <see cref="Shifted"/> as far as a window with this allowance and overage has it, so that none is left below zero:
+    /// <c>allowance = before − Allowance + that</c>, <c>overage = before − Overage − that</c>.
+    /// </summary>
+    /// <remarks>More than Shifted where an earlier void's allowance took this record's overage over, which a window that the earlier record was not in has as overage still.</remarks>
+    internal long ShiftedIn(long allowance, long overage) => Math.Max(Math.Min(Shifted, overage - Overage), Allowance - allowance);
 }
 
 /// <summary>Windows that ended at one instant (its effective time) with something used in them. Their counters start again at zero.</summary>

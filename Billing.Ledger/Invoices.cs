@@ -35,8 +35,9 @@ public static class Invoices
     {
         var making = new Making(state);
         // A gauge is charged by its peak once for each period, so it waits for the period's end.
-        var lines = UsageLines(state, catalogs, now, ending: false);
-        if (Array.Exists(lines, l => l.Amount != 0))
+        // What is too little for a line waits too: on a line of nothing it would be billed as nothing.
+        var lines = Array.FindAll(UsageLines(state, catalogs, now, ending: false), l => l.Amount != 0);
+        if (lines.Length > 0)
             making.Add(new LinesAdded(lines, null) { By = c.By, Version = making.Next, EffectiveAt = now, RecordedAt = now });
         var currencies = Currencies(making.State);
         var currency = c.Currency ?? (currencies.Contains(catalogs.Current.Currency) ? catalogs.Current.Currency : currencies.FirstOrDefault());
@@ -172,6 +173,8 @@ public static class Invoices
     internal static InvoiceLine[] UsageLines(State state, Catalogs catalogs, Instant at, bool ending)
     {
         var lines = new List<InvoiceLine>();
+        // Its last invoice has everything: a gauge that still stands somewhere is not charged for ever.
+        if (state.IsClosed) return [];
         // Where a period ends, the one that ends is billed.
         var before = at - Duration.Epsilon;
         var billed = state.Subscriptions.Cycle.Billed(before);
@@ -244,7 +247,7 @@ public static class Invoices
     internal static State Due(State state, Instant at)
     {
         Instant? due = null;
-        foreach (var use in state.Usage)
+        foreach (var use in state.IsClosed ? [] : state.Usage)
         {
             Instant? next = null;
             foreach (var counter in use.Counters)

@@ -267,7 +267,7 @@ public static class PastWindows
         {
             if (window.End > e.RecordedAt || IndexOf(kept, window) is var i && i < 0) continue;
             var past = kept[i];
-            var shifted = Math.Min(e.Shifted, past.Overage - e.Overage);
+            var shifted = e.ShiftedIn(past.Allowance, past.Overage);
             kept = kept.SetItem(i, past with
             {
                 Used = past.Used - e.Quantity,

@@ -119,10 +119,15 @@ public static class Subscriptions
         var stands = isNewer
             ? snapshot with { CatalogVersion = known is not null && known.Plan == snapshot.Plan ? known.CatalogVersion : sold }
             : known!;
-        return Change(state, catalogs, new SubscriptionChanged(null, stands, gaveAccessAt, null, null, null)
+        // One subscription is paid for: what the ledger kept ends, with the rest of what was charged for it given back.
+        var draft = new Draft(state, catalogs, now, now, c.By, "A subscription at Stripe takes its place.");
+        if (isNewer && givesAccess && slice.Followed.FirstOrDefault(s => s is { Ended: false, Kept: not null }) is { } kept)
+            KeptSubscriptions.End(draft.BillUsage(), kept, SubscriptionChange.Canceled, prorate: true);
+        var followed = Change(draft.State, catalogs, new SubscriptionChanged(null, stands, gaveAccessAt, null, null, null)
         {
-            Version = state.Version + 1, EffectiveAt = snapshot.Order!.EventCreatedAt, RecordedAt = now, Change = SubscriptionChange.Followed, By = c.By,
+            Version = draft.State.Version + 1, EffectiveAt = snapshot.Order!.EventCreatedAt, RecordedAt = now, Change = SubscriptionChange.Followed, By = c.By,
         });
+        return new Decision([.. draft.Decision.Events, followed], null);
     }
 
     public static Decision Decide(State state, Catalogs catalogs, RecordPayment c, Instant now)

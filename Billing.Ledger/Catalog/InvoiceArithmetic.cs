@@ -39,7 +39,7 @@ public static class InvoiceArithmetic
         {
             // Credits are discounted as the charges were that they take back.
             var steps = (long)(percent * (WholePercent / 100));
-            return Share([.. lines.Select(l => (Int128)l.Amount * steps)], WholePercent, Pricing.Round(subtotal * percent / 100));
+            return Share([.. lines.Select(l => (Int128)l.Amount * steps)], WholePercent, (long)Math.Round(subtotal * percent / 100, MidpointRounding.AwayFromZero));
         }
         if (discount is { Amount: { } amount } && subtotal > 0)
         {

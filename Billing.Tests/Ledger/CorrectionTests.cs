@@ -87,6 +87,18 @@ public sealed class CorrectionTests
     }
 
     [Fact]
+    public void a_record_whose_overage_was_taken_over_is_voided_also_where_the_earlier_record_did_not_count()
+    {
+        // One in a month; the second day has the second one as overage still when the first is taken back.
+        var spec = Opened(Catalog, "small").Given(Use("requests")).At("2026-11-21T10:00:00Z").Given(Use("requests", enforce: false));
+        spec.Given(Void(spec, Record(spec, 0)));
+
+        spec.Given(Void(spec, Record(spec, 1)));
+
+        Assert.All(spec.State.Use("requests")!.Counters, c => Assert.Equal((0L, 0L, 0L), (c.Used, c.Allowance, c.Overage)));
+    }
+
+    [Fact]
     public void of_graduated_tiers_the_top_ones_units_go_first()
     {
         var spec = Opened(Catalog).Given(Use("mails", 8), Use("mails", 15));

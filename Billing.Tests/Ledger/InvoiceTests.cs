@@ -240,6 +240,36 @@ public sealed class InvoiceTests
     }
 
     [Fact]
+    public void what_is_too_little_for_a_line_waits_beside_another_features_line()
+    {
+        var spec = Opened(Catalog).Given(Use("calls", 4), Use("jobs", 101), Generate(), Use("calls", 4));
+
+        Assert.Equal(("8 API calls: 8 additional", 1L), spec.When(Generate()).Then<InvoiceCreated>().Lines.Select(l => (l.Description, l.Amount)).Single());
+    }
+
+    [Fact]
+    public void a_discount_is_taken_off_the_largest_amounts_too()
+    {
+        var spec = Opened(Catalog).Given(Terms(NoTax, new DiscountTerms(50, null, null)), Add(Pricing.MaxAmount), Add(Pricing.MaxAmount), Add(Pricing.MaxAmount));
+
+        Assert.Equal(3 * Pricing.MaxAmount / 2, spec.When(Generate()).Then<InvoiceCreated>().Total);
+    }
+
+    [Fact]
+    public void a_closed_organization_is_billed_once_and_never_again_and_its_draft_can_be_finalized()
+    {
+        var spec = Opened(Catalog, at: "2026-11-01T00:00:00Z").Given(Add(500), Generate(draft: true), Gauge("storage", 60));
+        var draft = Last(spec).Id;
+        spec.Given(New(new CloseOrganization(null) { Id = "", ContentHash = [], At = default }));
+        Assert.Equal(108, Last(spec).Total);
+
+        spec.At("2027-03-01T00:00:00Z").Given(Due());
+        Assert.Equal(2, spec.State.Billing.Invoices.Length);
+        Assert.Null(spec.State.DueAt);
+        Assert.Equal("INV-2027-03-acme", spec.When(Finalize(draft)).Then<InvoiceFinalized>().Number);
+    }
+
+    [Fact]
     public void at_its_time_overage_is_billed_once_with_gauges_by_their_peak()
     {
         var (start, end) = (Api.TestApi.Time("2026-11-01T00:00:00Z"), Api.TestApi.Time("2026-12-01T00:00:00Z"));

@@ -353,6 +353,24 @@ public sealed class KeptSubscriptionTests
         Assert.Empty(spec.At("2027-03-01T00:00:00Z").When(Turn()).Events.OfType<InvoiceCreated>());
     }
 
+    [Fact]
+    public void a_subscription_at_stripe_ends_the_one_that_the_ledger_kept_so_that_nothing_is_charged_twice()
+    {
+        var atStripe = new Subscription("sub_1", "pro", 0, SubscriptionStatus.Active, BillingInterval.Month, Time("2026-12-05T10:00:00Z"), Time("2026-12-05T10:00:00Z"), Time("2027-01-05T10:00:00Z"),
+            null, null, false, null, null, null, "cus_1", new SnapshotOrder(Time("2026-12-05T10:00:00Z"), SnapshotRank.Created, "evt_1"));
+        var spec = Subscribed().At("2026-12-05T10:00:00Z").Given(Follow(atStripe));
+
+        Assert.Equal("sub_1", Own(spec).Id);
+        Assert.Equal([("Pro (monthly)", 3000L), ("Unused time on Pro from 2026-12-05", -1500L)], Lines(spec));
+        var ended = spec.State.Subscriptions.Followed.Single(s => s.Kept is not null);
+        Assert.Equal(SubscriptionStatus.Canceled, ended.Status);
+        // And when Stripe's ends, the months in between are not charged for after all.
+        var gone = atStripe with { Status = SubscriptionStatus.Canceled, EndedAt = Time("2027-06-01T00:00:00Z"), Order = new SnapshotOrder(Time("2027-06-01T00:00:00Z"), SnapshotRank.Deleted, "evt_2") };
+        spec.At("2027-06-01T00:00:00Z").Given(Follow(gone)).At("2027-06-02T00:00:00Z").Given(Turn());
+        Assert.Equal([3000L, -1500L], Totals(spec));
+        Assert.Equal(PlanSource.Fallback, spec.InForce.Source);
+    }
+
     // ---- paying
 
     [Fact]

@@ -45,7 +45,10 @@ internal sealed class Auditor
         switch (e)
         {
             case OrganizationOpened x: plans.Take(x); break;
-            case OrganizationClosed x: plans.Take(x); break;
+            case OrganizationClosed x:
+                plans.Take(x);
+                usage.Plan(plans, x.EffectiveAt);
+                break;
             case CustomerLinked x: plans.Take(x); break;
             case InvitationGiven x: plans.Take(x); break;
             case PaymentRecorded x: plans.Take(x); break;

@@ -123,7 +123,7 @@ internal sealed class KeptBook(PlanBook plans)
     {
         foreach (var line in e.Lines)
             if (line.Kind == LineKind.Base) Charge(e, line);
-            else if (line.Kind == LineKind.Proration) Prorate(e, line, plans.Own, catalogs);
+            else if (line.Kind == LineKind.Proration) Prorate(e, line, plans.Charged, catalogs);
     }
 
     private void Charge(LinesAdded e, InvoiceLine line)

@@ -95,6 +95,9 @@ internal sealed class PlanBook
 
     private OverrideSet? Override(string feature, Instant now) => overrides.GetValueOrDefault(feature) is { } over && !(over.Until <= now) ? over : null;
 
+    /// <summary>The subscription that the ledger charges for: one at Stripe may have taken its place already.</summary>
+    public Subscription? Charged => Own is { Kept: not null } ? Own : subscriptions.Values.FirstOrDefault(s => s is { Kept: not null, Ended: false });
+
     public Subscription? Known(string id) => subscriptions.GetValueOrDefault(id);
 
     public Payment? Paid(string invoice) => payments.GetValueOrDefault(invoice);

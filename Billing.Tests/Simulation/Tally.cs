@@ -41,6 +41,8 @@ internal sealed class Tally
     public void TakeBack(UsageVoided e)
     {
         var shifted = Math.Min(e.Shifted, Overage - e.Overage);
+        // What an earlier void's allowance took over is overage still where that record did not count.
+        if (Allowance + shifted < e.Allowance) shifted = e.Allowance - Allowance;
         Allowance += shifted - e.Allowance;
         ByTokens -= e.ByTokens;
         Overage -= e.Overage + shifted;

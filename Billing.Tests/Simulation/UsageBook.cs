@@ -182,6 +182,8 @@ internal sealed class UsageBook
     public void Plan(PlanBook plans, Instant at)
     {
         billAt = null;
+        // The last invoice of a closed organization has everything.
+        if (plans.Closed is not null) return;
         foreach (var page in pages.Values)
         {
             var due = page.Gauge is { Billed: true } gauge ? gauge.Until
