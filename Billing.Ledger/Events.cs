@@ -288,7 +288,7 @@ public enum InvoiceStatus { Draft, Open, Paid, Void, Uncollectible }
 /// <param name="Inclusive">Prices have the tax in them.</param>
 public sealed record TaxTerms(string Name, decimal Rate, bool Inclusive);
 
-/// <summary>Either per cent of every line, credits too, or an amount in minor units off each invoice in its currency, never more than its lines.</summary>
+/// <summary>Either per cent of every line (but not of what is given back of a plan: that is what it came to after its discount), or an amount in minor units off each invoice in its currency, never more than its lines.</summary>
 /// <param name="Percent">More than 0 and at most 100, with up to 4 places.</param>
 /// <param name="Until">Invoices made from then on have no discount.</param>
 public sealed record DiscountTerms(decimal? Percent, long? Amount, Instant? Until)

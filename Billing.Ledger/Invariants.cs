@@ -45,6 +45,17 @@ public static class Invariants
             if (hold.ExpiresAt <= hold.PlacedAt) return $"Hold {hold.Id} ends before it starts.";
         }
         if (state.Holds.Length > Holds.MaxOpen) return $"{state.Holds.Length} holds are open.";
+        foreach (var s in state.Subscriptions.Followed)
+            if (s.Kept is { } kept)
+            {
+                if (s.Order is not null || s.PeriodStart >= s.PeriodEnd) return $"The subscription {s.Id} is kept, and at Stripe too or without a period.";
+                if (s.Ended ? s.EndedAt is null || kept.Charged is not null || kept.Scheduled is not null : s.Id != state.Subscriptions.Own?.Id)
+                    return $"The subscription {s.Id} is {s.Status}, and goes on beside another one or after its end.";
+                if (s.Status == SubscriptionStatus.PastDue != kept.GraceUntil is not null) return $"The subscription {s.Id} is {s.Status} with a grace until {kept.GraceUntil}.";
+                if (!s.Ended && s.CancelAtPeriodEnd && s.CancelAt != s.PeriodEnd) return $"The subscription {s.Id} ends at {s.CancelAt}, its period at {s.PeriodEnd}.";
+                if (kept.Charged is { } charged && (charged.Amount < 0 || charged.Start < s.PeriodStart || charged.Start > charged.End || charged.End != s.PeriodEnd))
+                    return $"The subscription {s.Id} was charged {charged.Amount} from {charged.Start} to {charged.End}, its period is from {s.PeriodStart} to {s.PeriodEnd}.";
+            }
         foreach (var credit in state.Billing.Credits)
             if (credit.Amount <= 0) return $"A credit balance of {credit.Amount} {credit.Currency} is kept, which is none.";
         foreach (var invoice in state.Billing.Invoices)

@@ -15,6 +15,17 @@ public static class Invoices
     public static InvoiceHead? Find(State state, string idOrNumber) =>
         state.Billing.Invoices.FirstOrDefault(i => i.Id == idOrNumber || i.Number == idOrNumber);
 
+    /// <summary>What a charge for a plan came to: less the discount of its invoice, and nothing when that is not to be paid. What is on none yet will be discounted as now.</summary>
+    internal static long Net(State state, BaseCharge charged, string currency, Instant at)
+    {
+        if (state.Billing.Charge is { } invoiced && invoiced.Charged == charged && Find(state, invoiced.Invoice) is { } invoice)
+            return invoice.Status is InvoiceStatus.Void or InvoiceStatus.Uncollectible ? 0 : charged.Amount - invoiced.Discount;
+        return DiscountAt(state, currency, at) is { Percent: { } percent } ? charged.Amount - Pricing.Round(charged.Amount * percent / 100) : charged.Amount;
+    }
+
+    private static DiscountTerms? DiscountAt(State state, string currency, Instant at) =>
+        state.Billing.Discount is { } discount && !(at >= discount.Until) && (discount.Amount is null || discount.Currency == currency) ? discount : null;
+
     public static TaxTerms? TaxOf(State state, Catalogs catalogs) => state.Billing.Tax ?? catalogs.Current.Tax;
 
     /// <summary>What would be on the next invoice if it were made now: what is pending and the overage so far, in each currency. Nothing is written.</summary>
@@ -138,8 +149,7 @@ public static class Invoices
         var billing = state.Billing;
         // The base first, then what changed in it, overage, and adjustments; each in the order in which it came.
         InvoiceLine[] lines = [.. billing.Pending.Where(l => l.Currency == currency).OrderBy(l => l.Kind)];
-        var (tax, discount) = (TaxOf(state, catalogs), billing.Discount);
-        if (at >= discount?.Until || discount is { Amount: not null } && discount.Currency != currency) discount = null;
+        var (tax, discount) = (TaxOf(state, catalogs), DiscountAt(state, currency, at));
         var sum = InvoiceArithmetic.Total(lines, tax, discount);
         var credit = sum.Total < 0 ? sum.Total : Math.Min(sum.Total, billing.Credit(currency));
         var own = state.Subscriptions.Own;
@@ -279,12 +289,15 @@ public static class Invoices
             Ids.Invoice(e.Version), e.Version, null, InvoiceStatus.Draft, e.Currency, e.Total, e.Credit, e.AmountDue, e.EffectiveAt, null, null, null, e.Subscription,
             [.. e.Lines.Select(l => l with { Discount = 0, Tax = 0 })]);
         var billing = state.Billing;
+        var charged = state.Subscriptions.Own?.Kept?.Charged;
+        var charge = Array.FindLast(e.Lines, l => l.Kind is LineKind.Base or LineKind.Proration && charged == new BaseCharge(l.Amount, l.Start, l.End));
         return state with
         {
             Billing = Credit(billing, e.Currency, -Math.Max(0, e.Credit)) with
             {
                 Pending = billing.Pending.RemoveAll(l => l.Currency == e.Currency),
                 Invoices = billing.Invoices.Add(head),
+                Charge = charge is null ? billing.Charge : new InvoicedCharge(head.Id, charged!, charge.Discount),
             },
         };
     }
@@ -297,7 +310,10 @@ public static class Invoices
     public static State Evolve(State state, InvoiceSettled e) => Change(state, e.Invoice, (billing, head) =>
     {
         if (e.Status == InvoiceStatus.Void)
+        {
             billing = Credit(billing, head.Currency, Math.Max(0, head.Credit)) with { Pending = billing.Pending.AddRange(head.Draft) };
+            if (head.Status == InvoiceStatus.Draft && billing.Charge?.Invoice == head.Id) billing = billing with { Charge = null };
+        }
         return (billing, head with { Status = e.Status, SettledAt = e.EffectiveAt, Draft = [] });
     });
 

@@ -126,7 +126,7 @@ public static class KeptSubscriptions
             if (plan.TrialNeedsPaymentMethod && !kept.HasPaymentMethod) return Rejections.PaymentMethodRequired(plan.Id);
             return draft.Change(after with { Kept = kept with { Scheduled = null } }, label).Decision;
         }
-        InvoiceLine?[] credit = c.Proration == ProrationMode.None ? [] : [Unused(draft.Catalogs, own, now)];
+        InvoiceLine?[] credit = c.Proration == ProrationMode.None ? [] : [Unused(draft.State, draft.Catalogs, own, now)];
         if (price.Interval != own.Interval)
         {
             var period = FirstPeriod(price.Interval, now);
@@ -169,7 +169,7 @@ public static class KeptSubscriptions
         if (Kept(state, out var own) is { } none) return none;
         if (own.Status != SubscriptionStatus.Active) return Rejections.SubscriptionStateConflict(own, "Only an active subscription can be paused.");
         var after = own with { Status = SubscriptionStatus.Paused, Kept = own.Kept! with { Charged = null, PausedAt = now } };
-        return new Draft(state, catalogs, now, now, c.By, c.Reason).Change(after, SubscriptionChange.Paused).Lines(Unused(catalogs, own, now)).Decision;
+        return new Draft(state, catalogs, now, now, c.By, c.Reason).Change(after, SubscriptionChange.Paused).Lines(Unused(state, catalogs, own, now)).Decision;
     }
 
     public static Decision Decide(State state, Catalogs catalogs, ResumeSubscription c, Instant now)
@@ -231,18 +231,18 @@ public static class KeptSubscriptions
         {
             // What was not paid for in time was not renewed either: then a period begins now.
             if (now >= own.PeriodEnd) Restart(draft, own, SubscriptionChange.Recovered);
-            else draft.Change(own with { Status = SubscriptionStatus.Active, Kept = kept with { GraceUntil = null } }, SubscriptionChange.Recovered, givesAccess: true);
+            else draft.Change(own with { Status = SubscriptionStatus.Active, Kept = kept with { GraceUntil = null } }, SubscriptionChange.Recovered);
         }
         return draft.Decision.Events;
     }
 
-    /// <summary>The first failed attempt of the oldest invoice that is still owed.</summary>
+    /// <summary>The first failed attempt of the oldest invoice that is still owed. What was given up as uncollectible is owed all the same; voided, it is not.</summary>
     private static Instant? FirstFailure(State state, Subscription own)
     {
         Instant? first = null;
         foreach (var payment in state.Subscriptions.Payments)
             if (!payment.Paid && payment.FirstFailedAt is { } at && !(at >= first)
-                && state.Billing.Invoices.Any(i => i.Id == payment.Invoice && i.Status == InvoiceStatus.Open && i.Subscription == own.Id)) first = at;
+                && state.Billing.Invoices.Any(i => i.Id == payment.Invoice && i.Status is InvoiceStatus.Open or InvoiceStatus.Uncollectible && i.Subscription == own.Id)) first = at;
         return first;
     }
 
@@ -287,14 +287,15 @@ public static class KeptSubscriptions
         var (after, plan, price) = Scheduled(draft.Catalogs, own);
         var period = FirstPeriod(after.Interval, draft.At);
         var kept = own.Kept! with { Charged = ChargeOf(price, period), Scheduled = null, GraceUntil = null, PausedAt = null };
-        draft.Change(Renewed(after with { Status = SubscriptionStatus.Active }, period, draft.At, kept), label, givesAccess: true);
+        // Paying late is no choice of a plan: one that an operator gave in the meantime stands.
+        draft.Change(Renewed(after with { Status = SubscriptionStatus.Active }, period, draft.At, kept), label, givesAccess: label == SubscriptionChange.Resumed);
         return draft.Invoice(Base(plan, price, period));
     }
 
     /// <summary>It ends, with a last invoice of everything that is still open.</summary>
     internal static void End(Draft draft, Subscription own, SubscriptionChange label, bool prorate)
     {
-        if (prorate) draft.Lines(Unused(draft.Catalogs, own, draft.At));
+        if (prorate) draft.Lines(Unused(draft.State, draft.Catalogs, own, draft.At));
         draft.Change(own with
         {
             Status = SubscriptionStatus.Canceled, CancelAtPeriodEnd = false, CancelAt = null, CanceledAt = own.CanceledAt ?? draft.At, EndedAt = draft.At,
@@ -342,10 +343,11 @@ public static class KeptSubscriptions
     }
 
     /// <summary>The unused rest of what was charged, given back; null when there is none.</summary>
-    private static InvoiceLine? Unused(Catalogs catalogs, Subscription own, Instant at)
+    private static InvoiceLine? Unused(State state, Catalogs catalogs, Subscription own, Instant at)
     {
         if (own.Kept?.Charged is not { } charged) return null;
         var name = catalogs.Plan(own.Plan, own.CatalogVersion)?.Name ?? own.Plan;
+        charged = charged with { Amount = Invoices.Net(state, charged, own.Kept.Currency, at) };
         return Line(LineKind.Proration, $"Unused time on {name} from {Day(at)}", own.Plan, Proration.Credit(charged, at), own.Kept.Currency, at, charged.End);
     }
 

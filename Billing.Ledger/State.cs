@@ -156,7 +156,7 @@ public sealed record SubscriptionSlice(
 
     public ImmutableArray<ProratedLimit> Prorated { get; init; } = [];
 
-    /// <summary>The organization's own subscription: the one not ended that was created last; when all ended, the last of them.</summary>
+    /// <summary>The organization's own subscription: the one not ended that the ledger keeps, or else that was created last; when all ended, the last of them.</summary>
     public Subscription? Own { get; init; }
 
     /// <summary>Whether the organization ever had a trial: there is one for each.</summary>
@@ -262,6 +262,9 @@ public sealed record BillingSlice(
 {
     public static readonly BillingSlice None = new([], [], [], null, null, null, [], null);
 
+    /// <summary>What the kept subscription was charged last, once it is on an invoice.</summary>
+    public InvoicedCharge? Charge { get; init; }
+
     public long Credit(string currency)
     {
         foreach (var credit in Credits)
@@ -277,6 +280,9 @@ public sealed record BillingSlice(
 public sealed record InvoiceHead(
     string Id, long Version, string? Number, InvoiceStatus Status, string Currency, long Total, long Credit, long AmountDue, Instant CreatedAt, Instant? FinalizedAt,
     Instant? DueAt, Instant? SettledAt, string? Subscription, ImmutableArray<InvoiceLine> Draft);
+
+/// <summary>A charge for a plan, with its part of its invoice's discount.</summary>
+public sealed record InvoicedCharge(string Invoice, BaseCharge Charged, long Discount);
 
 /// <summary>What was warned of, and automatic top-up.</summary>
 /// <param name="TokensLow">The balance fell below the catalog's threshold, and no tokens came since.</param>

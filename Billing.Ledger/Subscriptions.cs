@@ -266,8 +266,9 @@ public static class Subscriptions
         return state with { Subscriptions = slice with { Payments = [.. payments] } };
     }
 
+    /// <summary>Of those that go on the one that the ledger keeps, which gives way only to one at Stripe that gives access; otherwise the one that was created last.</summary>
     private static Subscription? Own(ImmutableArray<Subscription> followed) =>
-        followed.OrderBy(s => !s.Ended).ThenBy(s => s.CreatedAt).ThenBy(s => s.Id, StringComparer.Ordinal).LastOrDefault();
+        followed.OrderBy(s => !s.Ended).ThenBy(s => s is { Ended: false, Kept: not null }).ThenBy(s => s.CreatedAt).ThenBy(s => s.Id, StringComparer.Ordinal).LastOrDefault();
 
     internal static BillingCycle CycleOf(Subscription? own, DateTimeZone zone)
     {

@@ -37,9 +37,10 @@ public static class InvoiceArithmetic
     {
         if (discount is { Percent: { } percent })
         {
-            // Credits are discounted as the charges were that they take back.
+            // Of a plan's unused rest is given back what it came to after the discount that it had. Other credits are discounted as the charges are that they take back.
+            long[] amounts = [.. lines.Select(l => l is { Kind: LineKind.Proration, Amount: < 0 } ? 0 : l.Amount)];
             var steps = (long)(percent * (WholePercent / 100));
-            return Share([.. lines.Select(l => (Int128)l.Amount * steps)], WholePercent, (long)Math.Round(subtotal * percent / 100, MidpointRounding.AwayFromZero));
+            return Share([.. amounts.Select(a => (Int128)a * steps)], WholePercent, (long)Math.Round(amounts.Sum() * percent / 100, MidpointRounding.AwayFromZero));
         }
         if (discount is { Amount: { } amount } && subtotal > 0)
         {

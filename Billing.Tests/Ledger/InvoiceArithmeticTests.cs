@@ -66,6 +66,8 @@ public sealed class InvoiceArithmeticTests
 
         Assert.Equal(0, InvoiceArithmetic.Total([Line(29_900)], null, discount).Total + InvoiceArithmetic.Total([Line(-29_900)], null, discount).Total);
         Assert.Equal(0, InvoiceArithmetic.Total([Line(29_900), Line(77), Line(-29_900), Line(-77)], null, discount).Discount);
+        // What is given back of a plan is what it came to already.
+        Assert.Equal([500, 0], InvoiceArithmetic.Total([Line(1_000), Line(-400) with { Kind = LineKind.Proration }], null, new DiscountTerms(50, null, null)).Lines.Select(l => l.Discount));
     }
 
     /// <summary>

@@ -358,7 +358,12 @@ public sealed class KeptSubscriptionTests
     {
         var atStripe = new Subscription("sub_1", "pro", 0, SubscriptionStatus.Active, BillingInterval.Month, Time("2026-12-05T10:00:00Z"), Time("2026-12-05T10:00:00Z"), Time("2027-01-05T10:00:00Z"),
             null, null, false, null, null, null, "cus_1", new SnapshotOrder(Time("2026-12-05T10:00:00Z"), SnapshotRank.Created, "evt_1"));
-        var spec = Subscribed().At("2026-12-05T10:00:00Z").Given(Follow(atStripe));
+        // One that is not paid for yet takes nothing away.
+        var unpaid = atStripe with { Status = SubscriptionStatus.Incomplete, Order = new SnapshotOrder(Time("2026-12-05T09:59:00Z"), SnapshotRank.Created, "evt_0") };
+        var spec = Subscribed().At("2026-12-05T10:00:00Z").Given(Follow(unpaid));
+        Assert.Equal(("ls_2", PlanSource.Subscription), (Own(spec).Id, spec.InForce.Source));
+
+        spec.Given(Follow(atStripe));
 
         Assert.Equal("sub_1", Own(spec).Id);
         Assert.Equal([("Pro (monthly)", 3000L), ("Unused time on Pro from 2026-12-05", -1500L)], Lines(spec));
@@ -438,6 +443,64 @@ public sealed class KeptSubscriptionTests
         spec = Subscribed().Given(Cancel(ChangeTime.Now), Start("max"));
         spec.Given(Attempt(spec.State.Billing.Invoices[0].Id, false, spec.Now));
         Assert.Equal(SubscriptionStatus.Active, Own(spec).Status);
+    }
+
+    [Fact]
+    public void what_is_given_back_is_what_was_charged_after_its_discount_and_not_what_the_price_list_says()
+    {
+        // Half price until the change; at the change the discount is over.
+        var spec = Opened(Catalog, at: "2026-11-01T00:00:00Z").Given(Terms(50, until: "2026-11-10T00:00:00Z"), Start("pro", trial: false)).At("2026-11-16T00:00:00Z");
+        spec.Given(Change("max", proration: ProrationMode.InvoiceNow));
+        Assert.Equal([1500L, 4500L - 750L], Totals(spec));
+
+        // Full price, and a discount by the time of the change: of the charge, and not of what is given back.
+        spec = Subscribed(at: "2026-11-01T00:00:00Z").At("2026-11-16T00:00:00Z").Given(Terms(50), Change("max", proration: ProrationMode.InvoiceNow));
+        Assert.Equal([3000L, 2250L - 1500L], Totals(spec));
+
+        // Charged and given back before there was an invoice of it: both are discounted alike.
+        spec = Subscribed(at: "2026-11-01T00:00:00Z").Given(Terms(50)).At("2026-11-16T00:00:00Z").Given(Change("max"), Cancel(ChangeTime.Now, prorate: true));
+        Assert.Equal([3000L, -1500L], Totals(spec));
+    }
+
+    [Fact]
+    public void of_an_invoice_that_was_voided_or_given_up_nothing_is_given_back()
+    {
+        foreach (var status in (InvoiceStatus[])[InvoiceStatus.Void, InvoiceStatus.Uncollectible])
+        {
+            var spec = Subscribed(at: "2026-11-01T00:00:00Z");
+            spec.Given(Settle(spec.State.Billing.Invoices[0].Id, status)).At("2026-11-16T00:00:00Z").Given(Cancel(ChangeTime.Now, prorate: true));
+
+            Assert.Equal([3000L], Totals(spec));
+        }
+    }
+
+    [Fact]
+    public void what_was_given_up_as_uncollectible_gives_no_access_and_what_was_voided_does()
+    {
+        var (lost, forgiven) = (Failed(), Failed());
+
+        lost.Given(Settle(lost.State.Billing.Invoices[0].Id, InvoiceStatus.Uncollectible));
+        forgiven.Given(Settle(forgiven.State.Billing.Invoices[0].Id, InvoiceStatus.Void));
+
+        Assert.Equal((SubscriptionStatus.Unpaid, "free"), (Own(lost).Status, lost.InForce.Plan!.Id));
+        Assert.Equal((SubscriptionStatus.Active, "pro"), (Own(forgiven).Status, forgiven.InForce.Plan!.Id));
+
+        static Spec Failed()
+        {
+            var spec = Subscribed().At("2026-11-21T00:00:00Z");
+            return spec.Given(Attempt(spec.State.Billing.Invoices[0].Id, false, spec.Now)).At("2026-11-30T00:00:00Z").Given(Turn());
+        }
+    }
+
+    [Fact]
+    public void paying_late_does_not_take_away_a_plan_that_an_operator_gave()
+    {
+        var spec = Subscribed().At("2026-11-21T00:00:00Z");
+        spec.Given(Attempt(spec.State.Billing.Invoices[0].Id, false, spec.Now), Plan("max"));
+
+        spec.Given(Attempt(spec.State.Billing.Invoices[0].Id, true, spec.Now));
+
+        Assert.Equal((SubscriptionStatus.Active, "max"), (Own(spec).Status, spec.InForce.Plan!.Id));
     }
 
     // ---- pausing, ending

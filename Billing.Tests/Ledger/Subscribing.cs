@@ -27,6 +27,11 @@ internal static class Subscribing
     public static RecordPayment Attempt(string invoice, bool paid, Instant at, int attempt = 1) =>
         New(new RecordPayment(invoice, null, paid, paid ? 0 : attempt, 2_900, "usd", at) { Id = "", ContentHash = [], At = default, By = "stripe" });
 
+    public static SettleInvoice Settle(string invoice, InvoiceStatus status) => New(new SettleInvoice(invoice, status, null, null) { Id = "", ContentHash = [], At = default, By = "key_1" });
+
+    public static SetBillingTerms Terms(decimal percent, string? until = null) =>
+        New(new SetBillingTerms(null, new DiscountTerms(percent, null, until is null ? null : Api.TestApi.Time(until)), null) { Id = "", ContentHash = [], At = default, By = "key_1" });
+
     /// <summary>What the clock brought, written without traffic.</summary>
     public static WriteDue Turn() => New(new WriteDue { Id = "", ContentHash = [], At = default });
 }

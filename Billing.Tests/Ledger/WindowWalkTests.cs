@@ -139,15 +139,16 @@ public sealed class WindowWalkTests
         {
             for (var step = 0; step < 400; step++)
             {
-                at += dice.Next(4) == 0 ? Duration.FromMinutes(dice.Next(1, 4_000)) : Duration.FromMinutes(dice.Next(1, 500));
+                // Days are what a zone moves, months what a subscription does.
+                at += Duration.FromMinutes(dice.Next(1, dice.Next(4) == 0 ? 4_000 : 500) * (subscribes ? 6 : 1));
                 Do(spec, audit, at, dice.Next(24) switch
                 {
                     0 or 1 => [New(new ChangeTimeZone(Zones[dice.Next(Zones.Length)]) { Id = "", ContentHash = [], At = default })],
                     2 => [Turn()],
                     3 when subscribes => [spec.State.Subscriptions.Own is { Ended: false } ? Cancel(ChangeTime.Now) : Start("pro", (BillingInterval)dice.Next(3), trial: false)],
                     4 when subscribes && spec.State.Subscriptions.Own is { Ended: false } => [Change("pro", (BillingInterval)dice.Next(3), ChangeTime.Now)],
-                    // Some features rest for a while: a window may begin long after the one before it ended.
-                    var n => [Use(Sums[(n + step / 40) % (n % 2 == 0 ? 2 : 4)], 1 + dice.Next(3))],
+                    // Two features at a time, while the others rest: a window may begin long after the one before it ended.
+                    var n => [Use(Sums[(n % 2 + step / 15) % 4], 1 + dice.Next(3))],
                 });
             }
             audit.Close(spec.State);

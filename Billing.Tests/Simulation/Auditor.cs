@@ -27,7 +27,7 @@ internal sealed class Auditor
     {
         holds = new HoldBook(tokens);
         billing = new BillingBook(organization, plans, usage);
-        kept = new KeptBook(plans);
+        kept = new KeptBook(plans, billing.Net);
         alerts = new AlertBook(plans, tokens, usage, holds);
         coverage = new Coverage(plans, tokens, usage, holds, billing);
         corrections = new CorrectionBook(usage, tokens);

@@ -29,7 +29,14 @@ internal sealed class BillingBook(string organization, PlanBook plans, UsageBook
 
     public SortedDictionary<string, long> FeatureCaps { get; private set; } = [];
 
-    public bool IsOwed(string invoice, string subscription) => invoices.Exists(i => i.Id == invoice && i.Status == InvoiceStatus.Open && i.Created.Subscription == subscription);
+    /// <summary>What a charge for a plan came to: its amount less its discount, nothing when its invoice is not to be paid. On no invoice yet, it will be discounted by the terms of now.</summary>
+    public long Net(BaseCharge charged, string currency, Instant now)
+    {
+        bool IsIt(InvoiceLine l) => l.Kind is LineKind.Base or LineKind.Proration && (l.Amount, l.Start, l.End) == (charged.Amount, charged.Start, charged.End);
+        if (invoices.FindLast(i => (i.Status != InvoiceStatus.Void || i.Number is not null) && Array.Exists(i.Created.Lines, IsIt)) is { } invoice)
+            return invoice.Status is InvoiceStatus.Void or InvoiceStatus.Uncollectible ? 0 : charged.Amount - Array.FindLast(invoice.Created.Lines, IsIt)!.Discount;
+        return discount is { Percent: { } percent } && !(discount.Until <= now) ? charged.Amount - Coverage.Rounded(charged.Amount * percent / 100) : charged.Amount;
+    }
 
     public void RequireNothingOverdue() => Require(nothingDue is null, $"Nothing is due of the invoice {nothingDue?.Id}, and it is not paid.");
 
@@ -75,9 +82,10 @@ internal sealed class BillingBook(string organization, PlanBook plans, UsageBook
     {
         var subtotal = e.Lines.Sum(l => l.Amount);
         var charged = e.Lines.Sum(l => Math.Max(0, l.Amount));
+        static bool IsNet(InvoiceLine l) => l.Kind == LineKind.Proration && l.Amount < 0;
         var discounted = off switch
         {
-            { Percent: { } percent } => Coverage.Rounded(subtotal * percent / 100),
+            { Percent: { } percent } => Coverage.Rounded(e.Lines.Where(l => !IsNet(l)).Sum(l => l.Amount) * percent / 100),
             { Amount: { } amount } when subtotal > 0 => Math.Min(amount, subtotal),
             _ => 0,
         };
@@ -86,7 +94,7 @@ internal sealed class BillingBook(string organization, PlanBook plans, UsageBook
         foreach (var line in e.Lines)
         {
             // A share is next to its exact part, above it or below it.
-            var exact = off switch { { Percent: { } percent } => line.Amount * percent / 100, { Amount: not null } when subtotal > 0 => Math.Max(0m, line.Amount) * discounted / charged, _ => 0 };
+            var exact = off switch { { Percent: { } percent } => IsNet(line) ? 0 : line.Amount * percent / 100, { Amount: not null } when subtotal > 0 => Math.Max(0m, line.Amount) * discounted / charged, _ => 0 };
             Require(Math.Abs(line.Discount - exact) < 1, $"A line of {line.Amount} in event {e.Version} is discounted by {line.Discount}, which is not next to {exact}.");
             var net = line.Amount - line.Discount;
             var taxed = e.TaxTerms is not { } terms ? 0 : Coverage.Rounded(terms.Inclusive ? net * terms.Rate / (100 + terms.Rate) : net * terms.Rate / 100);

@@ -11,7 +11,7 @@ namespace Billing.Tests.Simulation;
 /// follow one another without gap or overlap, each is charged once, and what a change gives back is the unused rest of
 /// what was charged.
 /// </summary>
-internal sealed class KeptBook(PlanBook plans)
+internal sealed class KeptBook(PlanBook plans, Func<BaseCharge, string, Instant, long> net)
 {
     /// <summary>What was charged for a stretch of time, and until when money was taken for that subscription at all.</summary>
     private sealed class Charges
@@ -144,7 +144,7 @@ internal sealed class KeptBook(PlanBook plans)
         if (line.Amount < 0)
         {
             var charged = of.Before ?? of.Charged ?? new BaseCharge(0, line.Start, line.End);
-            Require(line.Amount == -Rest(charged.Amount, charged.Start, charged.End, line.Start) && line.End == charged.End, $"Event {e.Version} gives back {line.Amount} until {line.End} of {charged}.");
+            Require(line.Amount == -Rest(net(charged, line.Currency, line.Start), charged.Start, charged.End, line.Start) && line.End == charged.End, $"Event {e.Version} gives back {line.Amount} until {line.End} of {charged}.");
             if (of.PaidUntil == charged.End) of.PaidUntil = line.Start;
             if (owed?.Id == own.Id) owed = null;
             return;
@@ -167,7 +167,9 @@ internal sealed class KeptBook(PlanBook plans)
     {
         foreach (var of in charges.Values) of.Before = null;
         Require(due is null, $"A period of {due?.Of.Id} began and is on no line.");
-        Require(owed is null || Rest(charges[owed.Id].Charged?.Amount ?? 0, charges[owed.Id].Charged?.Start ?? now, charges[owed.Id].Charged?.End ?? now, owed.Kept!.PausedAt ?? now) == 0, $"{owed?.Id} was paused and nothing given back.");
+        // Where nothing was charged in the end, nothing is given back and no line says so.
+        if (owed is { Kept.PausedAt: { } pausedAt }) charges[owed.Id].PaidUntil = Instant.Min(charges[owed.Id].PaidUntil, pausedAt);
+        Require(owed is null || charges[owed.Id].Charged is not { } paid || Rest(net(paid, owed.Kept!.Currency, owed.Kept.PausedAt!.Value), paid.Start, paid.End, owed.Kept.PausedAt.Value) == 0, $"{owed?.Id} was paused and nothing given back.");
         (owed, var wasLate, isLate) = (null, isLate, false);
         if (plans.Own is not { Kept: { } kept, Ended: false } own) return;
         if (own.Status == Status.Paused) charges[own.Id].Charged = null;

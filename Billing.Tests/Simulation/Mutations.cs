@@ -97,7 +97,8 @@ internal sealed record Mutation(
         Decide<UsageRecorded>("a window does not count the use", e => IsPlain(e) && e.Windows is [_, _, ..] ? e with { Windows = e.Windows[..^1] } : null),
         Decide<UsageRecorded>("a window ends an hour late", e => IsPlain(e) && e.Windows is [_, ..] ? e with { Windows = But(e.Windows, 0, w => w with { End = w.End + Duration.FromHours(1) }) } : null),
         Decide<UsageRecorded>("a use is decided by another plan", e => IsPlain(e) && e.Plan == "pro" ? e with { Plan = "max" } : null),
-        Decide<UsageRecorded>("what is denied is recorded", e => IsPlain(e) && e is { OverLimit: false, Overage: 0, Allowance: > 0 } ? e with { Quantity = e.Quantity + 1_000_000, Allowance = e.Allowance + 1_000_000 } : null),
+        // Where tokens were burned there is a limit, and it is reached.
+        Decide<UsageRecorded>("what is denied is recorded", e => IsPlain(e) && e is { OverLimit: false, Overage: 0, ByTokens: > 0 } ? e with { Quantity = e.Quantity + 1_000_000, Allowance = e.Allowance + 1_000_000 } : null),
         Decide<UsageRecorded>("a gauge jumps", e => e.Gauge is { } value && e.Corrects is null ? e with { Gauge = value + 1 } : null),
         Decide<UsageRecorded>("a gauge is not billed", e => e is { Gauge: not null, BilledAt: not null } ? e with { BilledAt = null } : null),
         Decide<UsageRecorded>("settling burns the held tokens and as many again", e => e is { Hold: not null, Grants: [_, ..] } ? e with { Grants = But(e.Grants, 0, g => g with { Tokens = 2 * g.Tokens }) } : null),

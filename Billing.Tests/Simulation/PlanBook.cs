@@ -177,7 +177,7 @@ internal sealed class PlanBook
         Cut(At(e));
         subscriptions[next.Id] = next;
         Own = subscriptions.Values.OrderBy(s => s.Status is not (SubscriptionStatus.Canceled or SubscriptionStatus.IncompleteExpired))
-            .ThenBy(s => s.CreatedAt).ThenBy(s => s.Id, StringComparer.Ordinal).Last();
+            .ThenBy(s => s is { Kept: not null, Status: not SubscriptionStatus.Canceled }).ThenBy(s => s.CreatedAt).ThenBy(s => s.Id, StringComparer.Ordinal).Last();
     }
 
     public void Take(TimeZoneChanged e)

@@ -39,6 +39,8 @@ internal static class Traffic
         (10, (t, d, _) => NotKept(t, d) ? null : new SetPaymentMethod(d.Percent(75)) { Id = "", ContentHash = [], At = default }),
         (20, (t, d, now) => AnInvoice(t, d) is { } invoice
             ? new RecordPayment(invoice, null, d.Percent(55), d.Between(1, 3), 999, "usd", now - Duration.FromMinutes(d.Between(0, 3_000))) { Id = "", ContentHash = [], At = default } : null),
+        (14, (t, d, now) => AnInvoice(t, d) is { } invoice
+            ? new ReportPayment(invoice, d.Percent(55), d.Percent(50) ? d.Between(1, 3) : null, d.Percent(70) ? now - Duration.FromMinutes(d.Between(-10, 3_000)) : null) { Id = "", ContentHash = [], At = default } : null),
         (15, (_, d, now) => new SetOverride(d.Of([.. Market.Sums, .. Market.Gauges, "extra", "region", "nothing"]), d.Percent(80) ? d.Between(0, 20) : null, d.Percent(15),
             d.Percent(60) ? now + Duration.FromMinutes(d.Between(-10, 40_000)) : null, d.Percent(25), "friend") { Id = "", ContentHash = [], At = default }),
         (12, (_, d, _) => new SetSpendCaps(d.Percent(40) ? null : d.Between(0, 3_000), d.Percent(50) ? null
