@@ -71,6 +71,7 @@ internal sealed class KeptBook(PlanBook plans, Func<BaseCharge, string, Instant,
                 break;
             case Change.Recovered:
                 Require(known!.Status is Status.PastDue or Status.Unpaid && next.Status == Status.Active, $"Event {e.Version} recovers {next.Id}, which is {known.Status}.");
+                Require(known.Status != Status.PastDue || e.EffectiveAt < known.Kept!.GraceUntil, $"Event {e.Version} recovers {next.Id} at {e.EffectiveAt}, which is unpaid since {known.Kept!.GraceUntil}.");
                 if (next.PeriodStart != known.PeriodStart) Begin(e, next, Status.Active, price, from: Instant.Max(e.EffectiveAt, known.PeriodEnd));
                 break;
             case Change.Upgraded or Change.Downgraded or Change.IntervalChanged:

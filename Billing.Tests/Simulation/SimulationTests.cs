@@ -66,7 +66,7 @@ public sealed class SimulationTests(ITestOutputHelper output)
     public async Task the_auditor_finds_every_defect_that_is_put_into_a_stream()
     {
         var streams = new List<Tenant>();
-        for (var seed = 1; seed <= 30; seed++) streams.AddRange((await World.Of(seed)).Tenants);
+        for (var seed = 1; seed <= 60; seed++) streams.AddRange((await World.Of(seed)).Tenants);
         var missed = new List<string>();
         foreach (var mutation in Mutation.All)
         {

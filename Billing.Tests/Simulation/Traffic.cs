@@ -23,7 +23,7 @@ internal static class Traffic
         (25, (t, d, _) => ARecord(t, d) is { } record ? new CorrectUsage(record, Quantity(d, record.Feature), "recount") { Id = "", ContentHash = [], At = default } : null),
         (4, (_, d, _) => new ChangeTimeZone(d.Percent(5) ? "Nowhere/Else" : d.Of(World.Zones)) { Id = "", ContentHash = [], At = default }),
         (6, (t, d, now) => t.State.Account.Test || d.Percent(5) ? new AdvanceClock(t.State.Now(now) + d.Of([Duration.FromMinutes(d.Between(-10, 300)), Duration.FromDays(d.Between(1, 70))])) { Id = "", ContentHash = [], At = default } : null),
-        (40, (_, d, now) => new GrantTokens(d.Percent(70) ? GrantKind.Granted : GrantKind.Promotional, d.Between(1, 60), d.Of([50, 50, 10, 90, 0]),
+        (40, (_, d, now) => new GrantTokens(d.Percent(70) ? GrantKind.Granted : GrantKind.Promotional, d.Percent(1) ? 1_000_000_000_000_000 : d.Between(1, 60), d.Of([50, 50, 10, 90, 0]),
             d.Percent(50) ? now + Duration.FromMinutes(d.Between(-10, 20_000)) : null, "welcome") { Id = "", ContentHash = [], At = default }),
         (8, (_, d, _) => new ConfigureTopUp(d.Percent(15) ? null : new TopUpTerms(d.Of(["small", "small", "large", "none"]), d.Between(0, 60), d.Between(0, 4), d.Between(400, 9_000), d.Of([0, 10, 60, 1_440])))
             { Id = "", ContentHash = [], At = default }),
@@ -41,7 +41,7 @@ internal static class Traffic
             ? new RecordPayment(invoice, null, d.Percent(55), d.Between(1, 3), 999, "usd", now - Duration.FromMinutes(d.Between(0, 3_000))) { Id = "", ContentHash = [], At = default } : null),
         (14, (t, d, now) => AnInvoice(t, d) is { } invoice
             ? new ReportPayment(invoice, d.Percent(55), d.Percent(50) ? d.Between(1, 3) : null, d.Percent(70) ? now - Duration.FromMinutes(d.Between(-10, 3_000)) : null) { Id = "", ContentHash = [], At = default } : null),
-        (15, (_, d, now) => new SetOverride(d.Of([.. Market.Sums, .. Market.Gauges, "extra", "region", "nothing"]), d.Percent(80) ? d.Between(0, 20) : null, d.Percent(15),
+        (15, (_, d, now) => new SetOverride(d.Of([.. Market.Sums, .. Market.Gauges, "extra", "region", "nothing"]), d.Percent(80) ? d.Percent(3) ? 1_000_000_000_000_000 : d.Between(0, 20) : null, d.Percent(15),
             d.Percent(60) ? now + Duration.FromMinutes(d.Between(-10, 40_000)) : null, d.Percent(25), "friend") { Id = "", ContentHash = [], At = default }),
         (12, (_, d, _) => new SetSpendCaps(d.Percent(40) ? null : d.Between(0, 3_000), d.Percent(50) ? null
             : Enumerable.Range(0, d.Between(1, 2)).Select(_ => d.Of([.. Market.Sums, .. Market.Gauges, "extra"])).Distinct().ToDictionary(f => f, _ => (long)d.Between(0, 1_000))) { Id = "", ContentHash = [], At = default }),
@@ -49,8 +49,8 @@ internal static class Traffic
         (12, (t, d, _) => AnInvoice(t, d) is { } invoice ? new FinalizeInvoice(invoice) { Id = "", ContentHash = [], At = default } : null),
         (15, (t, d, _) => AnInvoice(t, d) is { } invoice
             ? new SettleInvoice(invoice, d.Of([InvoiceStatus.Paid, InvoiceStatus.Paid, InvoiceStatus.Void, InvoiceStatus.Uncollectible]), null, null) { Id = "", ContentHash = [], At = default } : null),
-        (12, (_, d, _) => new AddLine("Help", d.Between(-700, 1_000), null, d.Percent(85) ? null : d.Of(["eur", "usd", "xyz"])) { Id = "", ContentHash = [], At = default }),
-        (8, (_, d, _) => new GrantCredit(d.Between(0, 900), "sorry", d.Percent(85) ? null : "eur") { Id = "", ContentHash = [], At = default }),
+        (12, (_, d, _) => new AddLine("Help", d.Percent(3) ? d.Of([1_000_000_000_000_000, -1_000_000_000_000_000, 2_000_000_000_000_000]) : d.Between(-700, 1_000), null, d.Percent(85) ? null : d.Of(["eur", "usd", "xyz"])) { Id = "", ContentHash = [], At = default }),
+        (8, (_, d, _) => new GrantCredit(d.Percent(3) ? 1_000_000_000_000_000 : d.Between(0, 900), "sorry", d.Percent(85) ? null : "eur") { Id = "", ContentHash = [], At = default }),
         (8, (_, d, now) => new SetBillingTerms(d.Percent(60) ? null : new TaxTerms("Tax", d.Between(0, 250_000) / 10_000m, d.Percent(50)), Discount(d, now), null) { Id = "", ContentHash = [], At = default }),
         (10, (_, d, _) => new MoveToCatalog(d.Between(0, 4), "newer") { Id = "", ContentHash = [], At = default }),
         (12, (_, d, _) => new InviteToPlan(d.Of(["guest", "guest", "nothing"])) { Id = "", ContentHash = [], At = default }),
@@ -99,7 +99,7 @@ internal static class Traffic
     {
         var feature = d.Percent(3) ? d.Of(["extra", "nothing", "region"]) : d.Of(Market.Sums);
         var quantity = Quantity(d, feature);
-        if (d.Percent(2)) quantity = d.Of([0, -1, 1.2345m, 2_000_000_000_000_000m, 40, 300]);
+        if (d.Percent(2)) quantity = d.Of([0, -1, 1.2345m, 2_000_000_000_000_000m, 1_000_000_000_000_000m, 900_000_000_000m, 40, 300]);
         Instant? timestamp = d.Percent(80) ? null : d.Between(0, 3) switch
         {
             0 => now + Duration.FromMinutes(d.Between(1, 7)),
