@@ -1,6 +1,7 @@
 using Billing.Ledger;
 using NodaTime;
 using static Billing.Tests.Ledger.Spec;
+using static Billing.Tests.Ledger.Subscribing;
 
 namespace Billing.Tests.Ledger;
 
@@ -44,6 +45,43 @@ public sealed class RejectionTests
         {
             Assert.True((int)first < (int)second, $"{first} stands before {second}.");
             opened.When(command).ThenRejected(first);
+        }
+    }
+
+    /// <summary>The same for subscriptions, holds and money.</summary>
+    [Fact]
+    public void the_documented_order_of_precedence_holds_for_what_is_sold()
+    {
+        const string sold = """
+            {
+              "fallback_plan": "free",
+              "features": { "calls": { "name": "calls", "type": "metered", "meter": { "unit": "call", "decimals": 2 } } },
+              "plans": {
+                "free":   { "name": "Free", "features": { "calls": 1 } },
+                "pro":    { "name": "Pro", "prices": [{ "interval": "month", "amount": 100 }], "features": { "calls": 2 } },
+                "guests": { "name": "Guests", "prices": [{ "interval": "month", "amount": 100 }], "trial_days": 7, "trial_requires_payment_method": true, "invite_only": true, "features": { "calls": 9 } }
+              }
+            }
+            """;
+        var (opened, subscribed) = (Opened(sold), Opened(sold).Given(Start("pro")));
+        var past = opened.Now - Duration.FromHours(1);
+        (Spec Spec, Command Command, RejectionKind First, RejectionKind Second)[] table =
+        [
+            (opened, Change("nothing", BillingInterval.Year), RejectionKind.PlanUnknown, RejectionKind.PriceUnknown),
+            (opened, Change("pro", BillingInterval.Year), RejectionKind.PriceUnknown, RejectionKind.NoSubscription),
+            (opened, Start("pro", BillingInterval.Year, trial: true), RejectionKind.PriceUnknown, RejectionKind.NoTrial),
+            (subscribed, Start("pro", trial: true), RejectionKind.NoTrial, RejectionKind.SubscriptionExists),
+            (subscribed, Start("guests", trial: true, paymentMethod: false), RejectionKind.SubscriptionExists, RejectionKind.PaymentMethodRequired),
+            (opened, Start("guests", trial: true, paymentMethod: false), RejectionKind.PaymentMethodRequired, RejectionKind.InviteOnly),
+            (opened, New(new SetPlan("guests", null, past) { Id = "", ContentHash = [], At = default }), RejectionKind.ExpiryInPast, RejectionKind.InviteOnly),
+            (opened, New(new PlaceHold("nothing", -1, Duration.FromDays(400), null) { Id = "", ContentHash = [], At = default }), RejectionKind.FeatureUnknown, RejectionKind.QuantityNotPositive),
+            (opened, New(new PlaceHold("calls", -0.001m, Duration.FromDays(400), null) { Id = "", ContentHash = [], At = default }), RejectionKind.QuantityNotPositive, RejectionKind.QuantityTooPrecise),
+            (opened, New(new PlaceHold("calls", 5, Duration.FromDays(400), null) { Id = "", ContentHash = [], At = default }), RejectionKind.ExpiryTooFar, RejectionKind.QuotaExceeded),
+        ];
+        foreach (var (spec, command, first, second) in table)
+        {
+            Assert.True((int)first < (int)second, $"{first} stands before {second}.");
+            spec.When(command).ThenRejected(first);
         }
     }
 
