@@ -131,7 +131,7 @@ internal sealed class CorrectionBook(UsageBook usage, TokenBook tokens)
     private static long Amount(UsageRecorded e, Catalogs catalogs)
     {
         var prices = e.Tiers ?? (e.UnitPrice is { } price && e.Overage > 0 ? [new PricedUse(price, e.Overage)] : []);
-        return Coverage.Rounded(prices.Sum(p => p.Units * p.UnitPrice) * PerUnit(e.Feature, catalogs));
+        return Math.Clamp(Coverage.Rounded(prices.Sum(p => p.Units * p.UnitPrice) * PerUnit(e.Feature, catalogs)), -Pricing.MaxAmount, Pricing.MaxAmount);
     }
 
     /// <summary>Minor units for a smallest unit at a price of 1.</summary>
