@@ -14,6 +14,12 @@ install() { # a package of Debian or Ubuntu
 }
 { command -v dotnet >/dev/null 2>&1 && dotnet --list-sdks | grep -q '^10\.'; } || install dotnet-sdk-10.0
 command -v curl >/dev/null 2>&1 || install curl
+# The tests start servers of their own; the package must not start one beside them.
+if ! { command -v pg_config >/dev/null 2>&1 && [ -x "$(pg_config --bindir)/initdb" ]; } && ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then
+  sudo=$([ "$(id -u)" -eq 0 ] || echo sudo)
+  $sudo mkdir -p /etc/postgresql-common && echo 'create_main_cluster = false' | $sudo tee /etc/postgresql-common/createcluster.conf >/dev/null
+  install postgresql
+fi
 
 export DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_NOLOGO=1
 

@@ -1,9 +1,7 @@
 using Billing.Api.Routes;
 using Billing.Api.Stripe;
 using Billing.Grains;
-using Billing.Grains.Journal;
 using Billing.Silo;
-using Billing.Silo.Storage.Sqlite;
 
 namespace Billing.Api;
 
@@ -35,8 +33,8 @@ public static class Program
         var clock = new Clock(time ?? TimeProvider.System);
 
         // What is kept, and in what.
-        var database = SqliteDatabase.Open(settings.JournalPath);
-        var journal = new SqliteJournal(database);
+        var database = Startup.OpenDatabase(settings);
+        var journal = database.Journal;
         var catalogs = new CatalogStore(database, settings.Defaults);
         await catalogs.PublishFile(settings.CatalogPath, clock.Now());
         var keys = await Startup.OpenKeys(new ApiKeys(database), settings, builder.Configuration, clock.Now());
@@ -49,7 +47,7 @@ public static class Program
         var services = new Services(host, journal, catalogs, keys, new Profiles(database), inbox, stripe, denialIds, heads, clock, settings);
 
         builder.Services
-            .AddSingleton<IJournal>(journal).AddSingleton<ILedgerHost>(host).AddSingleton(inbox).AddSingleton(stripe).AddSingleton(services)
+            .AddSingleton(journal).AddSingleton<ILedgerHost>(host).AddSingleton(inbox).AddSingleton(stripe).AddSingleton(services)
             .AddSingleton(time ?? TimeProvider.System).AddSingleton<DueWork>()
             .ConfigureHttpJsonOptions(json => ApiJson.Configure(json.SerializerOptions))
             .AddApiDocument();
@@ -74,7 +72,7 @@ public static class Program
         app.MapStripe(v1, services);
         v1.MapKeys(services);
         app.MapSystem(v1);
-        app.Announce(settings);
+        app.Announce(settings, database);
         return app;
     }
 }

@@ -18,8 +18,14 @@ public sealed record Settings
     /// <summary>The catalog's file.</summary>
     public required string CatalogPath { get; init; }
 
-    /// <summary>The journal's SQLite file.</summary>
+    /// <summary>The journal's SQLite file, where <see cref="PostgresAddress"/> does not say otherwise.</summary>
     public required string JournalPath { get; init; }
+
+    /// <summary>The journal's PostgreSQL database, with its password; null when it is in a file.</summary>
+    public required string? PostgresAddress { get; init; }
+
+    /// <summary>How long callers wait for a journal that does not answer.</summary>
+    public required TimeSpan JournalTimeout { get; init; }
 
     public required string? OperatorKey { get; init; }
 
@@ -46,9 +52,6 @@ public sealed record Settings
     {
         string? Get(params string[] names) => names.Select(n => configuration[n]).FirstOrDefault(v => !string.IsNullOrWhiteSpace(v));
 
-        if (Get("DATABASE_URL", "ConnectionStrings:Ledger") is not null)
-            throw new SettingsException("DATABASE_URL and ConnectionStrings__Ledger name a PostgreSQL journal, which this build does not have. "
-                + "Unset them to keep the journal in SQLite (Billing:Journal).");
         var operatorKey = Get("BILLING_OPERATOR_KEY");
         if (operatorKey is { Length: < MinOperatorKeyLength })
             throw new SettingsException($"BILLING_OPERATOR_KEY has {operatorKey.Length} characters; it needs {MinOperatorKeyLength} or more. Make one with: openssl rand -hex 32");
@@ -57,6 +60,8 @@ public sealed record Settings
             IsDevelopment = isDevelopment,
             CatalogPath = FindCatalog(Get("Billing:Catalog") ?? "catalogs/learning-community.json", contentRoot),
             JournalPath = Path.GetFullPath(Get("Billing:Journal") ?? "data/ledger.db"),
+            PostgresAddress = Get("DATABASE_URL", "ConnectionStrings:Ledger"),
+            JournalTimeout = TimeSpan.FromMilliseconds(Number("Billing:JournalTimeoutMilliseconds", 5_000, 100, 600_000)),
             OperatorKey = operatorKey,
             WebhookSecrets = [.. (Get("STRIPE_WEBHOOK_SECRET") ?? "").Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries)],
             PublishableKey = Get("STRIPE_PUBLISHABLE_KEY", "STRIPE_PUBLIC_KEY"),

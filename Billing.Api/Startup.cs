@@ -2,6 +2,8 @@ using System.Net;
 using Billing.Grains;
 using Billing.Grains.Journal;
 using Billing.Silo;
+using Billing.Silo.Storage;
+using Billing.Silo.Storage.Postgres;
 using Billing.Silo.Storage.Sqlite;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
@@ -24,6 +26,20 @@ internal static class Startup
             kestrel.Limits.MaxRequestBodySize = RequestBody.MaxBatchBytes;
             kestrel.Limits.MaxRequestHeadersTotalSize = 16 * 1024;
         });
+    }
+
+    /// <summary>What the journal and everything beside it is kept in.</summary>
+    public static Database OpenDatabase(Settings settings)
+    {
+        if (settings.PostgresAddress is not { } address) return SqliteDatabase.Open(settings.JournalPath);
+        try
+        {
+            return PostgresDatabase.Open(address, settings.JournalTimeout);
+        }
+        catch (FormatException e)
+        {
+            throw new SettingsException($"DATABASE_URL or ConnectionStrings__Ledger: {e.Message}");
+        }
     }
 
     public static async Task PublishFile(this CatalogStore catalogs, string path, Instant now)
@@ -58,23 +74,23 @@ internal static class Startup
     public static async Task<(DenialIds DenialIds, HeadSigner Heads)> OpenSecrets(SecretStore secrets) =>
         (new DenialIds(await secrets.Get("denial-ids")), new HeadSigner(await secrets.Get(SecretStore.HeadKey, SignedHead.NewKey)));
 
-    /// <summary>Requests end first, then the actors finish what they took, then the file is closed.</summary>
-    public static void CloseLast(this WebApplication app, LedgerHost host, SqliteDatabase database) =>
+    /// <summary>Requests end first, then the actors finish what they took, then the database is closed.</summary>
+    public static void CloseLast(this WebApplication app, LedgerHost host, Database database) =>
         app.Lifetime.ApplicationStopped.Register(() => Close(host, database).GetAwaiter().GetResult());
 
     /// <summary>What a new user needs to know, once the service listens.</summary>
-    public static void Announce(this WebApplication app, Settings settings) => app.Lifetime.ApplicationStarted.Register(() =>
+    public static void Announce(this WebApplication app, Settings settings, Database database) => app.Lifetime.ApplicationStarted.Register(() =>
     {
         var url = app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()?.Addresses.FirstOrDefault() ?? Settings.DefaultUrl;
         app.Logger.LogInformation("Billing Ledger listens on {Url}", url);
         app.Logger.LogInformation("  Swagger  {Url}/swagger", url);
         app.Logger.LogInformation("  Key      {Key}", settings.OperatorKey is null && settings.IsDevelopment ? Settings.DevelopmentKey : "yours (BILLING_OPERATOR_KEY, or one made with POST /v1/api-keys)");
         app.Logger.LogInformation("  Catalog  {Catalog}", settings.CatalogPath);
-        app.Logger.LogInformation("  Journal  {Journal}", settings.JournalPath);
+        app.Logger.LogInformation("  Journal  {Journal}", database.Place);
         if (settings.WebhookSecrets.Count == 0) app.Logger.LogInformation("  Stripe   webhooks answer 503 until STRIPE_WEBHOOK_SECRET is set");
     });
 
-    private static async Task Close(LedgerHost host, SqliteDatabase database)
+    private static async Task Close(LedgerHost host, Database database)
     {
         await host.DisposeAsync();
         await database.DisposeAsync();

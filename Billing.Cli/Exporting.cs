@@ -1,7 +1,6 @@
 using System.IO.Pipelines;
 using Billing.Grains.Journal;
 using Billing.Ledger;
-using Billing.Silo.Storage.Sqlite;
 
 namespace Billing.Cli;
 
@@ -12,7 +11,7 @@ internal static class Exporting
     public static async Task<int> One(Terminal terminal, JournalFile file, string organization, string? to, CancellationToken stop)
     {
         await using var database = file.Open();
-        var stream = await file.Stream(new SqliteJournal(database), organization, stop);
+        var stream = await file.Stream(database.Journal, organization, stop);
         try
         {
             if (to is null) await LedgerExport.Write(stream, PipeWriter.Create(terminal.Bytes, new StreamPipeWriterOptions(leaveOpen: true)), stop);
@@ -29,8 +28,8 @@ internal static class Exporting
     public static async Task<int> All(Terminal terminal, JournalFile file, string folder, CancellationToken stop)
     {
         await using var database = file.Open();
-        var journal = new SqliteJournal(database);
-        var inventory = await journal.TakeInventory();
+        var journal = database.Journal;
+        var inventory = await database.TakeInventory();
         Directory.CreateDirectory(folder);
         var problems = inventory.Problems.ToList();
         var names = new HashSet<string>(StringComparer.OrdinalIgnoreCase);

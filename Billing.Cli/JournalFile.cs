@@ -1,32 +1,56 @@
 using Billing.Grains.Journal;
+using Billing.Silo.Storage;
+using Billing.Silo.Storage.Postgres;
 using Billing.Silo.Storage.Sqlite;
 using Microsoft.Data.Sqlite;
 
 namespace Billing.Cli;
 
 /// <summary>Where the journal is.</summary>
+/// <param name="Address">A SQLite file, or a PostgreSQL database as a URL or in Npgsql's keywords.</param>
 /// <param name="IsNamed">It was said on the command line.</param>
-internal sealed record JournalFile(string Path, bool IsNamed)
+internal sealed record JournalFile(string Address, bool IsNamed)
 {
-    public bool Exists => File.Exists(Path);
+    /// <summary>For messages: a password is not repeated.</summary>
+    public string Shown => IsPostgres ? ShownDatabase() : Address;
+
+    public bool Exists => IsPostgres || File.Exists(Address);
+
+    private bool IsPostgres => PostgresAddress.IsAddress(Address);
 
     /// <exception cref="UsageException">There is none.</exception>
-    public SqliteDatabase Open()
+    public Database Open()
     {
-        if (!Exists) throw new UsageException($"There is no journal at '{Path}'. Say with --journal where it is.");
+        if (!Exists) throw new UsageException($"There is no journal at '{Shown}'. Say with --journal where it is.");
         try
         {
-            return SqliteDatabase.OpenReadOnly(Path);
+            return IsPostgres ? PostgresDatabase.OpenReadOnly(Address) : SqliteDatabase.OpenReadOnly(Address);
+        }
+        catch (FormatException e)
+        {
+            throw new UsageException(e.Message);
         }
         catch (SqliteException e)
         {
-            throw new UsageException($"'{Path}' cannot be read as a journal: {e.Message}");
+            throw new UsageException($"'{Address}' cannot be read as a journal: {e.Message}");
+        }
+    }
+
+    private string ShownDatabase()
+    {
+        try
+        {
+            return PostgresAddress.Shown(PostgresAddress.Parse(Address));
+        }
+        catch (FormatException e)
+        {
+            throw new UsageException(e.Message);
         }
     }
 
     /// <summary>The organization's stream.</summary>
     /// <exception cref="UsageException">There is no such organization.</exception>
-    public async Task<LedgerStream> Stream(SqliteJournal journal, string organization, CancellationToken stop) => await LedgerStream.Exists(journal, organization)
+    public async Task<LedgerStream> Stream(IJournal journal, string organization, CancellationToken stop) => await LedgerStream.Exists(journal, organization)
         ? await LedgerStream.Of(journal, organization, stop)
-        : throw new UsageException($"There is no organization '{organization}' in '{Path}'.");
+        : throw new UsageException($"There is no organization '{organization}' in '{Shown}'.");
 }

@@ -11,9 +11,11 @@ internal static class LedgerCommands
 
     private static readonly Option<string> Journal = new("--journal")
     {
-        Description = "The journal's SQLite file. It is only read, and the service may run meanwhile.", HelpName = "FILE", Recursive = true,
+        Description = "The journal: a SQLite file, or a PostgreSQL database (postgresql://… or Host=…). It is only read, and the service may run meanwhile.", HelpName = "JOURNAL",
+        Recursive = true,
         // As the service is told by its environment.
-        DefaultValueFactory = _ => Environment.GetEnvironmentVariable("Billing__Journal") is { Length: > 0 } path ? path : DefaultJournal,
+        DefaultValueFactory = _ => ((string[])["DATABASE_URL", "ConnectionStrings__Ledger", "Billing__Journal"])
+            .Select(Environment.GetEnvironmentVariable).FirstOrDefault(v => !string.IsNullOrWhiteSpace(v)) ?? DefaultJournal,
     };
 
     private static readonly Option<string?> PublicKey = new("--public-key")

@@ -1,6 +1,6 @@
 using System.CommandLine;
+using System.Data.Common;
 using Billing.Grains.Journal;
-using Microsoft.Data.Sqlite;
 
 namespace Billing.Cli;
 
@@ -32,7 +32,7 @@ public static class Program
             await terminal.Error.WriteLineAsync("Stopped.");
             return ExitCode.Unusable;
         }
-        catch (Exception e) when (e is UsageException or InvalidDataException or IOException or UnauthorizedAccessException or SqliteException or DamagedEventException)
+        catch (Exception e) when (e is UsageException or InvalidDataException or IOException or UnauthorizedAccessException or DbException or TimeoutException or DamagedEventException)
         {
             await terminal.Error.WriteLineAsync(e.Message);
             return ExitCode.Unusable;

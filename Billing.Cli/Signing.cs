@@ -2,7 +2,7 @@ using System.Security.Cryptography;
 using System.Text.Json;
 using Billing.Grains.Journal;
 using Billing.Silo;
-using Billing.Silo.Storage.Sqlite;
+using Billing.Silo.Storage;
 using NodaTime;
 
 namespace Billing.Cli;
@@ -14,16 +14,16 @@ internal static class Signing
     {
         await using var database = file.Open();
         using var key = keyFile is null ? await KeyOf(database, file) : ReadPrivate(keyFile);
-        var stream = await file.Stream(new SqliteJournal(database), organization, stop);
+        var stream = await file.Stream(database.Journal, organization, stop);
         if (stream.Head() is not { Version: > 0 } head) throw new UsageException($"'{organization}' has events and no head: verify it.");
         await terminal.Out.WriteLineAsync(SignedHead.Sign(organization, head, Instant.FromDateTimeOffset(terminal.Time.GetUtcNow()), key).ToJson());
         return ExitCode.Good;
     }
 
     /// <summary>The key that the service signs with, too.</summary>
-    private static async Task<ECDsa> KeyOf(SqliteDatabase database, JournalFile file) => await new SecretStore(database).Find(SecretStore.HeadKey) is { } own
+    private static async Task<ECDsa> KeyOf(Database database, JournalFile file) => await new SecretStore(database).Find(SecretStore.HeadKey) is { } own
         ? SignedHead.OpenKey(own)
-        : throw new UsageException($"'{file.Path}' has no key to sign with yet: the service makes one when it starts. Start it once, or give a key with --key.");
+        : throw new UsageException($"'{file.Shown}' has no key to sign with yet: the service makes one when it starts. Start it once, or give a key with --key.");
 
     private static ECDsa ReadPrivate(string file)
     {

@@ -4,7 +4,6 @@ using System.Text;
 using Billing.Grains.Journal;
 using Billing.Ledger;
 using Billing.Silo;
-using Billing.Silo.Storage.Sqlite;
 using NodaTime;
 using NodaTime.Text;
 using Spectre.Console;
@@ -30,11 +29,11 @@ internal static class Trying
         if (from >= to) throw new UsageException("--from must be before --to.");
 
         await using var database = file.Open();
-        var journal = new SqliteJournal(database);
+        var journal = database.Journal;
         var catalogs = await new CatalogStore(database, defaults).Load();
-        IReadOnlyList<string> organizations = trial.Organizations.Count > 0 ? trial.Organizations : (await journal.TakeInventory()).Organizations;
+        IReadOnlyList<string> organizations = trial.Organizations.Count > 0 ? trial.Organizations : (await database.TakeInventory()).Organizations;
         foreach (var organization in trial.Organizations)
-            if (!await LedgerStream.Exists(journal, organization)) throw new UsageException($"There is no organization '{organization}' in '{file.Path}'.");
+            if (!await LedgerStream.Exists(journal, organization)) throw new UsageException($"There is no organization '{organization}' in '{file.Shown}'.");
 
         var found = new ConcurrentBag<WhatIfResult>();
         await terminal.Progress("Folding", organizations.Count, async report =>
@@ -60,7 +59,7 @@ internal static class Trying
         return ExitCode.Good;
     }
 
-    private static async Task<WhatIfResult> Fold(SqliteJournal journal, string organization, WhatIf whatIf, Instant end, CancellationToken stop)
+    private static async Task<WhatIfResult> Fold(IJournal journal, string organization, WhatIf whatIf, Instant end, CancellationToken stop)
     {
         for (var last = 0L; ;)
         {

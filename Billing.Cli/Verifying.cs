@@ -1,6 +1,5 @@
 using System.Collections.Concurrent;
 using Billing.Grains.Journal;
-using Billing.Silo.Storage.Sqlite;
 using NodaTime.Text;
 using Spectre.Console;
 
@@ -44,8 +43,8 @@ internal static class Verifying
     public static async Task<int> All(Terminal terminal, JournalFile file, CancellationToken stop)
     {
         await using var database = file.Open();
-        var journal = new SqliteJournal(database);
-        var inventory = await journal.TakeInventory();
+        var journal = database.Journal;
+        var inventory = await database.TakeInventory();
         var bad = new ConcurrentBag<ChainReport>();
         var (done, events) = (0, 0L);
         await terminal.Progress("Verifying", inventory.Organizations.Count, async report =>
@@ -83,15 +82,15 @@ internal static class Verifying
             return await VerifyExport(terminal, target, export, kept, stop);
         }
         if (!journal.IsNamed && !journal.Exists)
-            throw new UsageException($"There is no file '{target}', and no journal at '{journal.Path}' that could have such an organization. Say with --journal where it is.");
+            throw new UsageException($"There is no file '{target}', and no journal at '{journal.Shown}' that could have such an organization. Say with --journal where it is.");
         await using var database = journal.Open();
-        var sqlite = new SqliteJournal(database);
+        var stored = database.Journal;
         // What is signed to be there is missing, and not unknown.
-        if (kept?.Organization != target && !await LedgerStream.Exists(sqlite, target))
-            throw new UsageException($"There is {(journal.IsNamed ? "no" : $"neither a file '{target}' nor an")} organization '{target}' in '{journal.Path}'.");
+        if (kept?.Organization != target && !await LedgerStream.Exists(stored, target))
+            throw new UsageException($"There is {(journal.IsNamed ? "no" : $"neither a file '{target}' nor an")} organization '{target}' in '{journal.Shown}'.");
         if (OtherOrganization(target, kept) is { } other) return other;
-        var total = (await LedgerStream.Of(sqlite, target, stop)).Head;
-        return await terminal.Progress($"Verifying {target}", Count(total), report => ChainVerifier.Verify(sqlite, target, kept: kept?.Head, progress: report, stop: stop));
+        var total = (await LedgerStream.Of(stored, target, stop)).Head;
+        return await terminal.Progress($"Verifying {target}", Count(total), report => ChainVerifier.Verify(stored, target, kept: kept?.Head, progress: report, stop: stop));
     }
 
     private static Task<ChainReport> VerifyExport(Terminal terminal, string name, Stream export, SignedHead? kept, CancellationToken stop) =>

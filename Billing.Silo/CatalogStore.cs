@@ -41,18 +41,21 @@ public sealed class CatalogStore(Database database, CatalogDefaults defaults)
     {
         var (catalog, problems) = CatalogReader.Read(json, defaults);
         if (catalog is null) return problems;
-        var rows = await Rows();
         var hash = SHA256.HashData(json);
-        if (rows.Count == 0 || !SHA256.HashData(rows[^1].Json).AsSpan().SequenceEqual(hash))
+        while (true)
         {
+            var rows = await Rows();
+            if (rows.Count > 0 && SHA256.HashData(rows[^1].Json).AsSpan().SequenceEqual(hash))
+            {
+                Keep(rows);
+                return [];
+            }
             if (Changed([.. rows.Select((row, i) => Parse(row.Json, i + 1))], catalog) is { Count: > 0 } changed) return changed;
+            // Another process may publish at the same time: then what it published is looked at, too.
             await database.Write(c => c.Execute(
-                "INSERT INTO catalogs (version, content_hash, json, published_at) VALUES (@version, @hash, @json, @now)",
+                "INSERT INTO catalogs (version, content_hash, json, published_at) VALUES (@version, @hash, @json, @now) ON CONFLICT (version) DO NOTHING",
                 new { version = rows.Count + 1, hash, json, now = Micros.Of(now) }));
-            rows.Add((json, Micros.Of(now)));
         }
-        Keep(rows);
-        return [];
     }
 
     /// <summary>When each version was published, version 1 first.</summary>

@@ -147,7 +147,7 @@ public sealed class TamperTests(ITestOutputHelper output) : IAsyncLifetime
         LedgerFile.Execute(connection, "INSERT INTO streams (organization, version, hash) VALUES (CAST(x'ff' AS TEXT), 1, x'00')");
 
         await using var database = SqliteDatabase.OpenReadOnly(ledger.Path);
-        var inventory = await new SqliteJournal(database).TakeInventory();
+        var inventory = await database.TakeInventory();
 
         Assert.Equal([Organization, LedgerFile.Other], inventory.Organizations);
         Assert.Equal(3, inventory.Problems.Count);
@@ -160,7 +160,7 @@ public sealed class TamperTests(ITestOutputHelper output) : IAsyncLifetime
     public async Task a_journal_that_is_whole_has_nothing_that_belongs_to_no_stream()
     {
         await using var database = SqliteDatabase.OpenReadOnly(ledger.Path);
-        var inventory = await new SqliteJournal(database).TakeInventory();
+        var inventory = await database.TakeInventory();
 
         Assert.Equal([Organization, LedgerFile.Other], inventory.Organizations);
         Assert.Empty(inventory.Problems);

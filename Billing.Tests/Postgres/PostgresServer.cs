@@ -22,6 +22,7 @@ internal sealed class PostgresServer : IDisposable
 
     private static readonly Lazy<string> Home = new(MakeHome);
     private static readonly Lazy<PostgresServer> One = new(() => Start());
+    private static Process? sweeper;
     private static int servers;
 
     private readonly string folder;
@@ -176,8 +177,8 @@ internal sealed class PostgresServer : IDisposable
     private static string MakeHome()
     {
         var home = PostgresPrograms.NewFolder();
-        // Nobody ends it: it ends with this process.
-        Process.Start(new ProcessStartInfo("/bin/sh", ["-c", Sweeper, "sweeper", home]) { RedirectStandardInput = true, WorkingDirectory = "/" });
+        // Nobody ends it: it ends with this process. Were it not kept, its input would end as soon as it is collected.
+        sweeper = Process.Start(new ProcessStartInfo("/bin/sh", ["-c", Sweeper, "sweeper", home]) { RedirectStandardInput = true, WorkingDirectory = "/" });
         PostgresPrograms.Run("/", PostgresPrograms.CommandLine(
             "initdb", "-D", Path.Combine(home, "template"), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"));
         return home;

@@ -1,7 +1,6 @@
 using System.Collections.Concurrent;
 using System.Data.Common;
-using System.Globalization;
-using System.Reflection;
+using Billing.Grains.Journal;
 using Dapper;
 using Microsoft.Data.Sqlite;
 using SQLitePCL;
@@ -9,7 +8,7 @@ using SQLitePCL;
 namespace Billing.Silo.Storage.Sqlite;
 
 /// <summary>One SQLite file: write-ahead log, synchronous=FULL, one writer at a time within the process.</summary>
-public sealed class SqliteDatabase : Database, IAsyncDisposable
+public sealed class SqliteDatabase : Database
 {
     private readonly string connectionString;
     private readonly SemaphoreSlim writing = new(1, 1);
@@ -21,20 +20,26 @@ public sealed class SqliteDatabase : Database, IAsyncDisposable
 
     static SqliteDatabase() => Batteries_V2.Init();
 
-    private SqliteDatabase(string connectionString)
+    private SqliteDatabase(string path, string connectionString)
     {
+        Place = path;
+        Journal = new SqliteJournal(this);
         this.connectionString = connectionString;
         writer = OpenConnection();
         // The writer goes through the indexes' pages all over: 128 MiB keep them at hand.
         writer.Execute("PRAGMA cache_size = -131072;");
     }
 
+    public override string Place { get; }
+
+    public override IJournal Journal { get; }
+
     /// <summary>Opens the file, making it if it is not there, and brings its schema up to date.</summary>
     /// <exception cref="InvalidDataException">The file was written by a newer version of the service.</exception>
     public static SqliteDatabase Open(string path)
     {
         if (Path.GetDirectoryName(Path.GetFullPath(path)) is { } folder) Directory.CreateDirectory(folder);
-        var database = new SqliteDatabase(new SqliteConnectionStringBuilder { DataSource = path, Pooling = false }.ToString());
+        var database = new SqliteDatabase(path, new SqliteConnectionStringBuilder { DataSource = path, Pooling = false }.ToString());
         database.writer.Execute("PRAGMA journal_mode = WAL;");
         database.Migrate(path);
         database.statements = new Statements(database.writer);
@@ -61,7 +66,7 @@ public sealed class SqliteDatabase : Database, IAsyncDisposable
 
         SqliteDatabase Open(string source)
         {
-            var database = new SqliteDatabase(new SqliteConnectionStringBuilder { DataSource = source, Mode = SqliteOpenMode.ReadOnly, Pooling = false }.ToString());
+            var database = new SqliteDatabase(path, new SqliteConnectionStringBuilder { DataSource = source, Mode = SqliteOpenMode.ReadOnly, Pooling = false }.ToString());
             try
             {
                 database.CheckSchema(path);
@@ -152,7 +157,9 @@ public sealed class SqliteDatabase : Database, IAsyncDisposable
         }
     }
 
-    public async ValueTask DisposeAsync()
+    public override Task<Inventory> TakeInventory() => Read(connection => SqliteInventory.Take((SqliteConnection)connection));
+
+    public override async ValueTask DisposeAsync()
     {
         checkpointer?.Dispose();
         await writing.WaitAsync();
@@ -184,25 +191,18 @@ public sealed class SqliteDatabase : Database, IAsyncDisposable
     {
         if (writer.ExecuteScalar<int>("SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'schema_version'") == 0)
             throw new InvalidDataException($"'{path}' is a SQLite database, and no journal of this service.");
-        RefuseNewer(path, writer.ExecuteScalar<int>("SELECT coalesce(max(version), 0) FROM schema_version"), Scripts().Keys.Max());
-    }
-
-    private static void RefuseNewer(string path, int current, int latest)
-    {
-        if (current > latest)
-            throw new InvalidDataException(
-                $"'{path}' has schema {current}; this build knows schemas up to {latest}. It was written by a newer version of the service: run that one.");
+        Migrations.RefuseNewer(path, writer.ExecuteScalar<int>("SELECT coalesce(max(version), 0) FROM schema_version"), Migrations.Of("Sqlite").Keys.Max());
     }
 
     private void Migrate(string path)
     {
-        var scripts = Scripts();
+        var scripts = Migrations.Of("Sqlite");
         var latest = scripts.Keys.Max();
         InTransaction(() =>
         {
             writer.Execute("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER PRIMARY KEY, applied_at TEXT NOT NULL)");
             var current = writer.ExecuteScalar<int>("SELECT coalesce(max(version), 0) FROM schema_version");
-            RefuseNewer(path, current, latest);
+            Migrations.RefuseNewer(path, current, latest);
             foreach (var (version, sql) in scripts.Where(s => s.Key > current))
             {
                 writer.Execute(sql);
@@ -210,20 +210,5 @@ public sealed class SqliteDatabase : Database, IAsyncDisposable
             }
             return 0;
         });
-    }
-
-    /// <summary>The numbered scripts beside this class, by number.</summary>
-    private static SortedDictionary<int, string> Scripts()
-    {
-        var scripts = new SortedDictionary<int, string>();
-        var assembly = Assembly.GetExecutingAssembly();
-        const string folder = ".Storage.Sqlite.";
-        foreach (var name in assembly.GetManifestResourceNames().Where(n => n.Contains(folder, StringComparison.Ordinal) && n.EndsWith(".sql", StringComparison.Ordinal)))
-        {
-            using var reader = new StreamReader(assembly.GetManifestResourceStream(name)!);
-            var file = name[(name.IndexOf(folder, StringComparison.Ordinal) + folder.Length)..];
-            scripts.Add(int.Parse(file.AsSpan(0, 3), CultureInfo.InvariantCulture), reader.ReadToEnd());
-        }
-        return scripts;
     }
 }

@@ -41,9 +41,6 @@ public sealed class SqliteJournal(SqliteDatabase database) : IJournal
     public async ValueTask<IReadOnlyList<string>> ListOrganizations(string after, int limit) => await database.Read(connection =>
         connection.Query<string>("SELECT organization FROM streams WHERE organization > @after ORDER BY organization LIMIT @limit", new { after, limit }).AsList());
 
-    /// <summary>What there is to verify, read as strictly as the events.</summary>
-    public Task<Inventory> TakeInventory() => database.Read(connection => Inventory.Take((SqliteConnection)connection));
-
     /// <returns>The outcomes, or null when a constraint failed and there was no savepoint to go back to: then nothing was written.</returns>
     private static AppendOutcome[]? Write(Statements prepared, IReadOnlyList<StreamAppend> group, bool withSavepoints)
     {

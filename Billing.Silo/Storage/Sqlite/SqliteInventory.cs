@@ -4,10 +4,8 @@ using SQLitePCL;
 
 namespace Billing.Silo.Storage.Sqlite;
 
-/// <summary>Everything that a journal holds streams of, so that nothing in it is left unverified.</summary>
-/// <param name="Organizations">Those that have a head, by id.</param>
-/// <param name="Problems">What is there and belongs to none of them.</param>
-public sealed record Inventory(IReadOnlyList<string> Organizations, IReadOnlyList<string> Problems)
+/// <summary>What there is to verify in a file.</summary>
+internal static class SqliteInventory
 {
     private const string Heads = "SELECT organization FROM streams ORDER BY organization";
 
@@ -23,7 +21,7 @@ public sealed record Inventory(IReadOnlyList<string> Organizations, IReadOnlyLis
     // In one statement, so that both are of the same moment. The table is counted itself, not an index of it.
     private const string Counts = "SELECT (SELECT count(*) FROM events NOT INDEXED) - (SELECT total(version) FROM streams)";
 
-    internal static Inventory Take(SqliteConnection connection)
+    public static Inventory Take(SqliteConnection connection)
     {
         var organizations = new List<string>();
         var problems = new List<string>();
