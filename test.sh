@@ -17,7 +17,8 @@ command -v curl >/dev/null 2>&1 || install curl
 # The tests start servers of their own; the package must not start one beside them.
 if ! { command -v pg_config >/dev/null 2>&1 && [ -x "$(pg_config --bindir)/initdb" ]; } && ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then
   sudo=$([ "$(id -u)" -eq 0 ] || echo sudo)
-  $sudo mkdir -p /etc/postgresql-common && echo 'create_main_cluster = false' | $sudo tee /etc/postgresql-common/createcluster.conf >/dev/null
+  conf=/etc/postgresql-common/createcluster.conf
+  [ -e "$conf" ] || { $sudo mkdir -p "${conf%/*}"; echo 'create_main_cluster = false' | $sudo tee "$conf" >/dev/null; }
   install postgresql
 fi
 

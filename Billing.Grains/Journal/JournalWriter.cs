@@ -9,11 +9,15 @@ public sealed class JournalWriter : IAsyncDisposable
     /// <summary>The most events in one group, so that no caller waits for an unbounded transaction.</summary>
     public const int MaxGroupEvents = 4_000;
 
+    /// <summary>The most bytes of bodies in one group. One append goes as it is, however large.</summary>
+    public const long MaxGroupBytes = 4L << 20;
+
     private const int AnswersInOneHop = 8;
 
     private sealed class Waiting(StreamAppend append)
     {
         public readonly StreamAppend Append = append;
+        public readonly long Bytes = BytesOf(append.Events);
         public readonly TaskCompletionSource<AppendOutcome> Done = new();
     }
 
@@ -77,9 +81,14 @@ public sealed class JournalWriter : IAsyncDisposable
             }
             for (var from = 0; from < taken.Count;)
             {
-                var to = from;
-                for (var events = 0; to < taken.Count && (to == from || events + taken[to].Append.Events.Count <= MaxGroupEvents); to++)
+                var (to, events, bytes) = (from, 0, 0L);
+                do
+                {
                     events += taken[to].Append.Events.Count;
+                    bytes += taken[to].Bytes;
+                    to++;
+                }
+                while (to < taken.Count && events + taken[to].Append.Events.Count <= MaxGroupEvents && bytes + taken[to].Bytes <= MaxGroupBytes);
                 Write(taken.GetRange(from, to - from));
                 from = to;
             }
@@ -100,6 +109,13 @@ public sealed class JournalWriter : IAsyncDisposable
             var unknown = new JournalUnavailableException("The journal did not say whether it wrote.", e);
             Answer(group.Count, i => group[i].Done.SetException(unknown));
         }
+    }
+
+    private static long BytesOf(IReadOnlyList<StoredEvent> events)
+    {
+        var bytes = 0L;
+        for (var i = 0; i < events.Count; i++) bytes += events[i].Body.Length;
+        return bytes;
     }
 
     /// <summary>Whoever waited goes on in the thread pool, several after one another: a hop for each would cost more than what they do.</summary>

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Net.Http.Headers;
 using System.Net.Sockets;
 using System.Security.Cryptography;
@@ -7,6 +8,8 @@ using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
 using Billing.Api;
 using Billing.Silo;
+using Billing.Silo.Storage.Postgres;
+using Billing.Tests.Postgres;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
@@ -23,6 +26,19 @@ namespace Billing.Tests.Api;
 public sealed partial class TestApi : IAsyncDisposable
 {
     public const string WebhookSecret = "whsec_test_secret";
+
+    /// <summary>Set to 1, all tests that start a service keep its journal in PostgreSQL.</summary>
+    private const string OnPostgres = "BILLING_TEST_ON_POSTGRES";
+
+    private static readonly Lazy<string> Migrated = new(() =>
+    {
+        var name = PostgresServer.Shared.CreateDatabase();
+        PostgresDatabase.Open(PostgresServer.Shared.ConnectionString(name)).DisposeAsync().AsTask().GetAwaiter().GetResult();
+        return name;
+    });
+
+    /// <summary>The addresses of journals that are in PostgreSQL, by the folders that stand for them.</summary>
+    private static readonly ConcurrentDictionary<string, string> Databases = [];
 
     private static int keys;
 
@@ -64,7 +80,8 @@ public sealed partial class TestApi : IAsyncDisposable
     public static async Task<TestApi> Start(string catalog, string at = "2026-11-20T10:00:00Z", string? folder = null, params string[] args)
     {
         var keepsFolder = folder is not null;
-        folder ??= Directory.CreateTempSubdirectory("billing-").FullName;
+        folder ??= NewFolder(Environment.GetEnvironmentVariable(OnPostgres) == "1");
+        if (Databases.TryGetValue(folder, out var database)) args = [$"--ConnectionStrings:Ledger={database}", "--Billing:JournalTimeoutMilliseconds=60000", .. args];
         if (catalog.StartsWith('{'))
         {
             var json = catalog;
@@ -80,6 +97,21 @@ public sealed partial class TestApi : IAsyncDisposable
             ], clock);
         await app.StartAsync();
         return new TestApi(app, clock, catalog, folder, keepsFolder);
+    }
+
+    /// <summary>As <see cref="Start"/>, with the journal in a PostgreSQL database of its own.</summary>
+    public static async Task<TestApi> StartOnPostgres(string catalog, string at = "2026-11-20T10:00:00Z")
+    {
+        var api = await Start(catalog, at, NewFolder(onPostgres: true));
+        api.keepsFolder = false;
+        return api;
+    }
+
+    private static string NewFolder(bool onPostgres)
+    {
+        var folder = Directory.CreateTempSubdirectory("billing-").FullName;
+        if (onPostgres) Databases[folder] = PostgresServer.Shared.ConnectionString(PostgresServer.Shared.CreateDatabase(Migrated.Value));
+        return folder;
     }
 
     /// <summary>Stops this service and starts another on the same journal, with the clock where it stands.</summary>

@@ -346,7 +346,7 @@ public sealed class LedgerCommandTests : IAsyncLifetime
         var ran = (await Billing([.. command, "--help"])).Expect(0);
 
         Assert.Contains("Usage:", ran.Out, StringComparison.Ordinal);
-        Assert.Contains(command.Length == 0 ? "ledger" : "--journal <FILE>", ran.Out, StringComparison.Ordinal);
+        Assert.Contains(command.Length == 0 ? "ledger" : "--journal <JOURNAL>", ran.Out, StringComparison.Ordinal);
     }
 
     // ---- as a process

@@ -11,6 +11,9 @@ namespace Billing.Tests.Journal;
 /// <summary>The journal in a real PostgreSQL server: the common promises, and what only a server can promise.</summary>
 public sealed class PostgresJournalTests : JournalConformance
 {
+    /// <summary>Nobody's patience is tested where it is not the point.</summary>
+    private static readonly TimeSpan Unhurried = TimeSpan.FromMinutes(1);
+
     private readonly string name = PostgresServer.Shared.CreateDatabase();
     private PostgresDatabase? database;
 
@@ -59,7 +62,7 @@ public sealed class PostgresJournalTests : JournalConformance
     {
         var empty = PostgresServer.Shared.ConnectionString(PostgresServer.Shared.CreateDatabase());
 
-        var opened = await Task.WhenAll(Enumerable.Range(0, 4).Select(_ => Task.Run(() => PostgresDatabase.Open(empty))));
+        var opened = await Task.WhenAll(Enumerable.Range(0, 4).Select(_ => Task.Run(() => PostgresDatabase.Open(empty, Unhurried))));
 
         foreach (var (i, one) in opened.Index())
         {
@@ -161,7 +164,7 @@ public sealed class PostgresJournalTests : JournalConformance
     public async Task processes_that_write_the_same_streams_at_the_same_time_write_every_command_once()
     {
         const int processes = 4, streams = 10, each = 10;
-        var others = Enumerable.Range(0, processes).Select(_ => PostgresDatabase.Open(Address)).ToList();
+        var others = Enumerable.Range(0, processes).Select(_ => PostgresDatabase.Open(Address, Unhurried)).ToList();
         await Task.WhenAll(others.Select((other, process) => Task.Run(async () =>
         {
             var order = Enumerable.Range(0, streams).Select(i => $"org-{(process % 2 == 0 ? i : streams - 1 - i)}").ToList();
@@ -213,7 +216,7 @@ public sealed class PostgresJournalTests : JournalConformance
     public async Task after_the_server_was_started_anew_reading_goes_on_and_appending_fails_at_most_once()
     {
         using var server = PostgresServer.Start(fsync: false);
-        await using var own = PostgresDatabase.Open(server.ConnectionString(server.CreateDatabase()));
+        await using var own = PostgresDatabase.Open(server.ConnectionString(server.CreateDatabase()), Unhurried);
         Assert.Equal([AppendOutcome.Appended], await own.Journal.AppendGroup([Append("acme", 0, "a")]));
         Assert.NotNull(await own.Journal.ReadHead("acme"));
         server.Stop();
@@ -274,7 +277,7 @@ public sealed class PostgresJournalTests : JournalConformance
 
     private void Open()
     {
-        database = PostgresDatabase.Open(Address);
+        database = PostgresDatabase.Open(Address, Unhurried);
         Journal = database.Journal;
     }
 
