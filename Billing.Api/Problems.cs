@@ -1,5 +1,6 @@
 using System.Text.Json.Serialization;
 using Billing.Grains;
+using Billing.Grains.Journal;
 using Billing.Ledger;
 
 namespace Billing.Api;
@@ -47,6 +48,7 @@ public static class Problems
         ["signature_invalid"] = (400, "The signature does not match"),
         ["event_invalid"] = (400, "The body is no Stripe event"),
         ["stripe_not_configured"] = (503, "Stripe is not configured"),
+        ["ledger_archived"] = (410, "The events are archived"),
         ["journal_unavailable"] = (503, "The journal cannot be reached"),
         ["internal_error"] = (500, "Something went wrong here"),
     };
@@ -166,6 +168,10 @@ public static class Problems
             {
                 http.Response.Headers.RetryAfter = "1";
                 await Answer(http, "journal_unavailable", $"{e.Message} Send the same request again with the same Idempotency-Key: it is recorded once.").ExecuteAsync(http);
+            }
+            catch (ArchivedEventException e) when (!http.Response.HasStarted)
+            {
+                await Answer(http, "ledger_archived", e.Message).ExecuteAsync(http);
             }
             catch (BadHttpRequestException e) when (!http.Response.HasStarted)
             {

@@ -22,9 +22,19 @@ internal sealed record JournalFile(string Address, bool IsNamed)
     public Database Open()
     {
         if (!Exists) throw new UsageException($"There is no journal at '{Shown}'. Say with --journal where it is.");
+        return Opened<Database>(() => IsPostgres ? PostgresDatabase.OpenReadOnly(Address) : SqliteDatabase.OpenReadOnly(Address));
+    }
+
+    /// <exception cref="UsageException">There is none, or it is none that bodies can be taken out of.</exception>
+    public PostgresDatabase OpenToArchive() => IsPostgres
+        ? Opened(() => PostgresDatabase.OpenToArchive(Address))
+        : throw new UsageException($"'{Address}' is no PostgreSQL journal: a file keeps its bodies. Say with --journal where the journal is.");
+
+    private T Opened<T>(Func<T> open)
+    {
         try
         {
-            return IsPostgres ? PostgresDatabase.OpenReadOnly(Address) : SqliteDatabase.OpenReadOnly(Address);
+            return open();
         }
         catch (FormatException e)
         {

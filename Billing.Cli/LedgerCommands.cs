@@ -4,14 +4,14 @@ using NodaTime.Text;
 
 namespace Billing.Cli;
 
-/// <summary>`billing ledger …`: exporting, verifying, signing. Nothing here writes into a journal.</summary>
+/// <summary>`billing ledger …`: exporting, verifying, signing; nothing of it writes into a journal. Only archiving does.</summary>
 internal static class LedgerCommands
 {
     private const string DefaultJournal = "data/ledger.db";
 
     private static readonly Option<string> Journal = new("--journal")
     {
-        Description = "The journal: a SQLite file, or a PostgreSQL database (postgresql://… or Host=…). It is only read, and the service may run meanwhile.", HelpName = "JOURNAL",
+        Description = "The journal: a SQLite file, or a PostgreSQL database (postgresql://… or Host=…). The service may run meanwhile.", HelpName = "JOURNAL",
         Recursive = true,
         // As the service is told by its environment.
         DefaultValueFactory = _ => ((string[])["DATABASE_URL", "ConnectionStrings__Ledger", "Billing__Journal"])
@@ -25,7 +25,7 @@ internal static class LedgerCommands
 
     public static Command Group(Terminal terminal) => new("ledger", "The events of organizations, as they are stored.")
     {
-        Journal, Export(terminal), Verify(terminal), Head(terminal), CheckHead(terminal), WhatIf(terminal),
+        Journal, Export(terminal), Verify(terminal), Head(terminal), CheckHead(terminal), WhatIf(terminal), Archive(terminal), Restore(terminal),
     };
 
     private static Command Export(Terminal terminal)
@@ -55,6 +55,7 @@ internal static class LedgerCommands
         };
         var all = new Option<bool>("--all") { Description = "Every organization of the journal." };
         var head = new Option<string?>("--head") { Description = "A signed head that was kept: it must lie on the stream.", HelpName = "FILE" };
+        var archive = new Option<string?>("--archive") { Description = "The archive with the bodies that were taken out of the organization's events.", HelpName = "FILE" };
         // A mistyped option is not taken for a file.
         targets.Validators.Add(result =>
         {
@@ -62,7 +63,7 @@ internal static class LedgerCommands
         });
         var command = new Command("verify", "Recompute hashes, versions, books and head. Names the first bad event. Ends with 0 when all is well, with 1 on a finding.")
         {
-            targets, all, head, PublicKey,
+            targets, all, head, PublicKey, archive,
         };
         command.SetAction(async (parsed, stop) =>
         {
@@ -70,10 +71,11 @@ internal static class LedgerCommands
             var file = parsed.GetValue(head);
             if (parsed.GetValue(all) == names.Length > 0) throw new UsageException("Name exports or organizations, or say --all.");
             if (file is not null && names.Length != 1) throw new UsageException("A head is of one organization: with --head, name one export or organization.");
+            if (parsed.GetValue(archive) is not null && names.Length != 1) throw new UsageException("An archive is of one organization: with --archive, name one organization.");
             if (file is null && parsed.GetValue(PublicKey) is not null) throw new UsageException("--public-key is for the signature of a head: name the head with --head.");
             if (parsed.GetValue(all)) return await Verifying.All(terminal, JournalOf(parsed), stop);
             var kept = file is null ? null : await KeptHead.Read(file, parsed.GetValue(PublicKey));
-            return await Verifying.Of(terminal, JournalOf(parsed), names, kept, stop);
+            return await Verifying.Of(terminal, JournalOf(parsed), names, kept, stop, parsed.GetValue(archive));
         });
         return command;
     }
@@ -103,6 +105,26 @@ internal static class LedgerCommands
             var kept = await KeptHead.Read(parsed.GetRequiredValue(head), parsed.GetValue(PublicKey));
             return await Verifying.Of(terminal, JournalOf(parsed), parsed.GetValue(target) is { } name ? [name] : [], kept, stop);
         });
+        return command;
+    }
+
+    private static Command Archive(Terminal terminal)
+    {
+        var organization = new Option<string>("--org") { Description = "The organization.", HelpName = "ORG", Required = true };
+        var before = new Option<long>("--before-version") { Description = "The first version whose body stays.", HelpName = "N", Required = true };
+        var to = new Option<string>("--to") { Description = "The file to write: an export of everything before.", HelpName = "FILE", Required = true };
+        var earlier = new Option<string?>("--archive") { Description = "The archive that was written last, if bodies were archived before: the new one has everything.", HelpName = "FILE" };
+        var command = new Command("archive", "Export an organization's old events, verify the export, and take their bodies out of a PostgreSQL journal.") { organization, before, to, earlier };
+        command.SetAction((parsed, stop) => Archiving.Archive(
+            terminal, JournalOf(parsed), parsed.GetRequiredValue(organization), parsed.GetRequiredValue(before), parsed.GetRequiredValue(to), parsed.GetValue(earlier), stop));
+        return command;
+    }
+
+    private static Command Restore(Terminal terminal)
+    {
+        var from = new Argument<string>("FILE") { Description = "An archive." };
+        var command = new Command("restore", "Put the bodies of an archive back into a PostgreSQL journal.") { from };
+        command.SetAction((parsed, stop) => Archiving.Restore(terminal, JournalOf(parsed), parsed.GetRequiredValue(from), stop));
         return command;
     }
 

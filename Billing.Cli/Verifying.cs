@@ -10,7 +10,8 @@ internal static class Verifying
 {
     /// <summary>Exports and organizations by name, with a head that one of them must have.</summary>
     /// <param name="targets">None checks the head's signature alone.</param>
-    public static async Task<int> Of(Terminal terminal, JournalFile journal, string[] targets, KeptHead? kept, CancellationToken stop)
+    /// <param name="archive">The file with the bodies that were archived.</param>
+    public static async Task<int> Of(Terminal terminal, JournalFile journal, string[] targets, KeptHead? kept, CancellationToken stop, string? archive = null)
     {
         if (kept?.Problem is { } forged)
         {
@@ -25,7 +26,7 @@ internal static class Verifying
         var result = ExitCode.Good;
         foreach (var target in targets)
         {
-            var report = await Verify(terminal, journal, target, kept?.Head, stop);
+            var report = await Verify(terminal, journal, target, kept?.Head, archive, stop);
             if (report.Problem is not null) result = ExitCode.Finding;
             await terminal.Out.WriteLineAsync($"{target}: {Said(report, kept)}");
         }
@@ -73,7 +74,7 @@ internal static class Verifying
         return findings == 0 ? ExitCode.Good : ExitCode.Finding;
     }
 
-    private static async Task<ChainReport> Verify(Terminal terminal, JournalFile journal, string target, SignedHead? kept, CancellationToken stop)
+    private static async Task<ChainReport> Verify(Terminal terminal, JournalFile journal, string target, SignedHead? kept, string? archive, CancellationToken stop)
     {
         if (!journal.IsNamed && target == "-") return await VerifyExport(terminal, target, terminal.In, kept, stop);
         if (!journal.IsNamed && File.Exists(target))
@@ -90,7 +91,10 @@ internal static class Verifying
             throw new UsageException($"There is {(journal.IsNamed ? "no" : $"neither a file '{target}' nor an")} organization '{target}' in '{journal.Shown}'.");
         if (OtherOrganization(target, kept) is { } other) return other;
         var total = (await LedgerStream.Of(stored, target, stop)).Head;
-        return await terminal.Progress($"Verifying {target}", Count(total), report => ChainVerifier.Verify(stored, target, kept: kept?.Head, progress: report, stop: stop));
+        await using var file = archive is null ? null : File.OpenRead(archive);
+        var bodies = file is null ? null : await LedgerExport.Read(file, stop);
+        return await terminal.Progress($"Verifying {target}", Count(total),
+            report => ChainVerifier.Verify(stored, target, kept: kept?.Head, progress: report, archive: bodies, stop: stop));
     }
 
     private static Task<ChainReport> VerifyExport(Terminal terminal, string name, Stream export, SignedHead? kept, CancellationToken stop) =>

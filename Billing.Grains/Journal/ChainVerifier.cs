@@ -21,10 +21,13 @@ public static class ChainVerifier
     /// <summary>As it stands in the journal, which may go on writing meanwhile.</summary>
     /// <param name="kept">A head that somebody kept: it must lie on the stream.</param>
     /// <param name="progress">Told now and then how many events fit so far.</param>
+    /// <param name="archive">An export that has the bodies which were archived.</param>
     public static async Task<ChainReport> Verify(
-        IJournal journal, string organization, EventCodec? codec = null, StreamHead? kept = null, Action<long>? progress = null, CancellationToken stop = default)
+        IJournal journal, string organization, EventCodec? codec = null, StreamHead? kept = null, Action<long>? progress = null, LedgerStream? archive = null,
+        CancellationToken stop = default)
     {
         var stream = await LedgerStream.Of(journal, organization, stop);
+        if (archive is not null) stream = stream.WithBodies(archive);
         var (report, state) = await Walk(stream, codec ?? EventCodec.Default, kept, progress);
         if (report.Problem is not null) return report;
 
@@ -98,6 +101,7 @@ public static class ChainVerifier
             // Length 0 stands in the hash for what is absent: it must be absent, and not empty.
             if (e.CommandId is "" || e.ContentHash is [] || e.CommandId is null != e.ContentHash is null)
                 return $"Version {next} has a command id without a content hash, or the other way round, or an empty one.";
+            if (e.IsArchived) return new ArchivedEventException(e).Message;
             if (!e.ComputeHash(hash).AsSpan().SequenceEqual(e.Hash)) return $"The hash of version {next} does not follow from what is stored.";
             try
             {

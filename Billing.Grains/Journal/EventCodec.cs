@@ -79,8 +79,10 @@ public sealed class EventCodec
     }
 
     /// <exception cref="UnknownEventException">The journal was written by a newer build.</exception>
+    /// <exception cref="ArchivedEventException">Its body is in an archive.</exception>
     public LedgerEvent Decode(StoredEvent stored)
     {
+        if (stored.IsArchived) throw new ArchivedEventException(stored);
         if (!byName.TryGetValue(stored.Type, out var type) || stored.Schema > type.Schema) throw new UnknownEventException(stored);
         if (type.Type == typeof(UsageRecorded) && type.Reads(stored.Schema) && UsageReader.Read(stored) is { } usage) return usage;
         var decoded = type.Reads(stored.Schema)

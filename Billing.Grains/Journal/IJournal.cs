@@ -11,7 +11,7 @@ namespace Billing.Grains.Journal;
 /// 1. What <see cref="AppendGroup"/> called appended is durable, whole and in order; what it did not is not there at all.
 /// 2. Versions of a stream are 1, 2, 3… without a gap; a command id stands at most once in a stream, for ever.
 /// 3. One stream's conflict never fails another stream's append.
-/// 4. Nothing is ever changed or removed; the body comes back as the exact bytes that were stored.
+/// 4. Nothing is ever changed or removed; the body comes back as the exact bytes that were stored, unless somebody archived it.
 /// 5. Positions increase in the order in which <see cref="ReadAll"/> shows events, and no event appears later at a smaller one.
 /// </remarks>
 public interface IJournal
@@ -76,6 +76,9 @@ public sealed record StoredEvent(
     string Organization, long Version, string Type, int Schema, Instant EffectiveAt, Instant RecordedAt, string? CommandId, byte[]? ContentHash,
     byte[] Body, byte[] Hash, long Position = 0)
 {
+    /// <summary>The body was archived: <see cref="Body"/> is empty, and everything else is as it was. An archive has it.</summary>
+    public bool IsArchived { get; init; }
+
     /// <summary>The hash that this event must have after one with <paramref name="previousHash"/>.</summary>
     public byte[] ComputeHash(ReadOnlySpan<byte> previousHash) => HashChain.Next(
         previousHash, Organization, Version, Type, Schema, Micros.Of(EffectiveAt), Micros.Of(RecordedAt), CommandId, ContentHash, Body);

@@ -61,6 +61,7 @@ public static class LedgerExport
 
     private static void WriteEvent(IBufferWriter<byte> to, StoredEvent e)
     {
+        if (e.IsArchived) throw new ArchivedEventException(e);
         Put(to, "{\"organization\":"u8);
         PutText(to, Encoding.UTF8.GetBytes(e.Organization));
         Put(to, $",\"version\":{e.Version},\"type\":");

@@ -24,6 +24,26 @@ public sealed record LedgerStream(string Organization, IAsyncEnumerable<StoredEv
         }
     }
 
+    /// <summary>The same events, with bodies from an archive where theirs are archived. The hashes say whether they are the right ones.</summary>
+    /// <exception cref="DamagedEventException">The archive is another organization's.</exception>
+    public LedgerStream WithBodies(LedgerStream archive)
+    {
+        if (archive.Organization != Organization) throw new DamagedEventException(null, $"The archive is of '{archive.Organization}', and this is '{Organization}'.");
+        var events = Events;
+        return this with { Events = Merged() };
+
+        async IAsyncEnumerable<StoredEvent> Merged()
+        {
+            await using var archived = archive.Events.GetAsyncEnumerator();
+            var version = 0L;
+            await foreach (var e in events)
+            {
+                while (e.IsArchived && version < e.Version) version = await archived.MoveNextAsync() ? archived.Current.Version : long.MaxValue;
+                yield return e.IsArchived && version == e.Version ? e with { Body = archived.Current.Body, IsArchived = false } : e;
+            }
+        }
+    }
+
     /// <summary>Whether the journal has anything of this organization, be it a head without events or events without a head.</summary>
     public static async ValueTask<bool> Exists(IJournal journal, string organization)
     {
@@ -82,7 +102,11 @@ public sealed record LedgerStream(string Organization, IAsyncEnumerable<StoredEv
 
 /// <summary>Something is kept that no build can have written: a time beyond the calendar, a text that is no text, a line that is none of an export's.</summary>
 /// <param name="version">The event that it is about; null where that itself cannot be read.</param>
-public sealed class DamagedEventException(long? version, string problem) : Exception(problem)
+public class DamagedEventException(long? version, string problem) : Exception(problem)
 {
     public long? Version { get; } = version;
 }
+
+/// <summary>The event is there and its body is not: it was archived. Nothing is wrong, but what needs the body cannot be had from the journal alone.</summary>
+public sealed class ArchivedEventException(StoredEvent stored) : DamagedEventException(stored.Version,
+    $"The body of version {stored.Version} of '{stored.Organization}' is archived. Verify with --archive and the archive's file, or put the bodies back with: billing ledger restore");

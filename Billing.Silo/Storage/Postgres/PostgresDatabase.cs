@@ -62,9 +62,15 @@ public sealed class PostgresDatabase : Database
 
     /// <summary>Opens a database to read it and nothing else: it is not migrated, and a service may go on writing it. Reading may take any time.</summary>
     /// <inheritdoc cref="Open" path="/exception"/>
-    public static PostgresDatabase OpenReadOnly(string connectionString)
+    public static PostgresDatabase OpenReadOnly(string connectionString) => OpenExisting(connectionString, readOnly: true);
+
+    /// <summary>As <see cref="OpenReadOnly"/>, to archive bodies or to put them back.</summary>
+    /// <inheritdoc cref="Open" path="/exception"/>
+    public static PostgresDatabase OpenToArchive(string connectionString) => OpenExisting(connectionString, readOnly: false);
+
+    private static PostgresDatabase OpenExisting(string connectionString, bool readOnly)
     {
-        var database = new PostgresDatabase(PostgresAddress.Parse(connectionString), null, readOnly: true);
+        var database = new PostgresDatabase(PostgresAddress.Parse(connectionString), null, readOnly);
         return database.Opened(database.CheckSchema);
     }
 

@@ -92,10 +92,12 @@ internal sealed class PostgresJournal(PostgresDatabase database) : IJournal, IDi
         while (await reader.ReadAsync())
         {
             var version = reader.GetInt64(1);
+            var archived = reader.IsDBNull(8);
             events.Add(new StoredEvent(
-                stream ?? reader.GetString(10), version, reader.GetString(2), reader.GetInt32(3), Time(reader.GetInt64(4), "effective_at", version), Time(reader.GetInt64(5), "recorded_at", version),
+                stream ?? reader.GetString(10), version, reader.GetString(2), reader.GetInt32(3),
+                Time(reader.GetInt64(4), "effective_at", version), Time(reader.GetInt64(5), "recorded_at", version),
                 reader.IsDBNull(6) ? null : reader.GetString(6), reader.IsDBNull(7) ? null : reader.GetFieldValue<byte[]>(7),
-                reader.GetFieldValue<byte[]>(8), reader.GetFieldValue<byte[]>(9), reader.GetInt64(0)));
+                archived ? [] : reader.GetFieldValue<byte[]>(8), reader.GetFieldValue<byte[]>(9), reader.GetInt64(0)) { IsArchived = archived });
         }
         return events;
     }
