@@ -1,6 +1,7 @@
 using Billing.Api.Routes;
 using Billing.Api.Stripe;
 using Billing.Grains;
+using Billing.Grains.Journal;
 using Billing.Silo;
 
 namespace Billing.Api;
@@ -27,24 +28,23 @@ public static class Program
     /// <exception cref="SettingsException">The configuration cannot work.</exception>
     public static async Task<WebApplication> Build(string[] args, TimeProvider? time = null)
     {
-        var builder = WebApplication.CreateBuilder(new WebApplicationOptions { Args = args, ContentRootPath = AppContext.BaseDirectory });
-        builder.Listen();
+        var builder = WebApplication.CreateBuilder(new WebApplicationOptions { Args = args, ContentRootPath = AppContext.BaseDirectory }).Listen();
         var settings = Settings.Read(builder.Configuration, builder.Environment.IsDevelopment(), builder.Environment.ContentRootPath);
         var clock = new Clock(time ?? TimeProvider.System);
 
         // What is kept, and in what.
         var database = Startup.OpenDatabase(settings);
         var journal = database.Journal;
-        var catalogs = new CatalogStore(database, settings.Defaults);
-        await catalogs.PublishFile(settings.CatalogPath, clock.Now());
+        var snapshots = settings.SnapshotEvery == 0 ? null : new Snapshots(new SnapshotStore(database, TimeProvider.System), settings.SnapshotEvery);
+        var catalogs = await new CatalogStore(database, settings.Defaults).PublishFile(settings.CatalogPath, clock.Now());
         var keys = await Startup.OpenKeys(new ApiKeys(database), settings, builder.Configuration, clock.Now());
         var inbox = new Inbox(database);
 
         // The actors, and who speaks to them.
-        var host = new LedgerHost(journal, () => catalogs.Current, settings.MaxResidentBytes);
+        var host = new LedgerHost(journal, () => catalogs.Current, settings.MaxResidentBytes, snapshots);
         var stripe = new StripeEvents(inbox, new CustomerDirectory(database), host, catalogs, settings, clock);
         var (denialIds, heads) = await Startup.OpenSecrets(new SecretStore(database));
-        var services = new Services(host, journal, catalogs, keys, new Profiles(database), inbox, stripe, denialIds, heads, clock, settings);
+        var services = new Services(host, journal, snapshots?.Store, catalogs, keys, new Profiles(database), inbox, stripe, denialIds, heads, clock, settings);
 
         builder.Services
             .AddSingleton(journal).AddSingleton<ILedgerHost>(host).AddSingleton(inbox).AddSingleton(stripe).AddSingleton(services)
@@ -55,6 +55,7 @@ public static class Program
 
         var app = builder.Build();
         app.CloseLast(host, database);
+        snapshots?.LogTo(app.Logger);
         app.UseProblems();
         app.UseRouting();
         app.UseApiKeys(keys);

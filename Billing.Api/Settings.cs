@@ -1,4 +1,5 @@
 using Billing.Api.Pages;
+using Billing.Grains.Journal;
 using Billing.Ledger;
 
 namespace Billing.Api;
@@ -41,6 +42,9 @@ public sealed record Settings
 
     public required long MaxResidentBytes { get; init; }
 
+    /// <summary>After so many events an organization's next snapshot is due; 0 takes and uses none.</summary>
+    public required int SnapshotEvery { get; init; }
+
     /// <summary>Who invoices are from.</summary>
     public required Seller Seller { get; init; }
 
@@ -68,6 +72,7 @@ public sealed record Settings
             PriceIds = ReadPriceIds(configuration),
             Defaults = new CatalogDefaults(Days("DEFAULT_TRIAL_DAYS", 14), Days("BILLING_GRACE_PERIOD_DAYS", 3)),
             MaxResidentBytes = 1024L * 1024 * Number("Billing:ResidentMegabytes", 512, 1, 1_000_000),
+            SnapshotEvery = Number("Billing:SnapshotEvery", Snapshots.EveryByDefault, 0, 1_000_000),
             Seller = Seller.Read(configuration),
             RunsDueWork = Get("Billing:DueWork") != "off",
         };

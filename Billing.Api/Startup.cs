@@ -15,7 +15,7 @@ namespace Billing.Api;
 internal static class Startup
 {
     /// <summary>Where to listen, and the limits of every connection.</summary>
-    public static void Listen(this WebApplicationBuilder builder)
+    public static WebApplicationBuilder Listen(this WebApplicationBuilder builder)
     {
         if (string.IsNullOrEmpty(builder.Configuration["urls"]) && string.IsNullOrEmpty(builder.Configuration["http_ports"])) builder.WebHost.UseUrls(Settings.DefaultUrl);
         // A request goes on where its bytes arrived, which is in the thread pool already: one hop less for each.
@@ -26,6 +26,7 @@ internal static class Startup
             kestrel.Limits.MaxRequestBodySize = RequestBody.MaxBatchBytes;
             kestrel.Limits.MaxRequestHeadersTotalSize = 16 * 1024;
         });
+        return builder;
     }
 
     /// <summary>What the journal and everything beside it is kept in.</summary>
@@ -42,11 +43,12 @@ internal static class Startup
         }
     }
 
-    public static async Task PublishFile(this CatalogStore catalogs, string path, Instant now)
+    public static async Task<CatalogStore> PublishFile(this CatalogStore catalogs, string path, Instant now)
     {
         var problems = await catalogs.Publish(await File.ReadAllBytesAsync(path), now);
         if (problems.Count > 0)
             throw new SettingsException($"the catalog {path} has {problems.Count} problem(s):{string.Concat(problems.Select(p => $"\n  {p}"))}");
+        return catalogs;
     }
 
     /// <summary>The keys that may be used. Outside Development nobody gets in by a key that is in the documentation.</summary>
@@ -77,6 +79,9 @@ internal static class Startup
     /// <summary>Requests end first, then the actors finish what they took, then the database is closed.</summary>
     public static void CloseLast(this WebApplication app, LedgerHost host, Database database) =>
         app.Lifetime.ApplicationStopped.Register(() => Close(host, database).GetAwaiter().GetResult());
+
+    /// <summary>The ledger goes on without snapshots; whoever looks after it should know that it does.</summary>
+    public static void LogTo(this Snapshots snapshots, ILogger log) => snapshots.Log = (message, e) => log.LogWarning(e, "{Message}", message);
 
     /// <summary>What a new user needs to know, once the service listens.</summary>
     public static void Announce(this WebApplication app, Settings settings, Database database) => app.Lifetime.ApplicationStarted.Register(() =>

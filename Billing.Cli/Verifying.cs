@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using Billing.Grains.Journal;
+using Billing.Silo;
 using NodaTime.Text;
 using Spectre.Console;
 
@@ -45,6 +46,7 @@ internal static class Verifying
     {
         await using var database = file.Open();
         var journal = database.Journal;
+        var snapshots = new SnapshotStore(database, TimeProvider.System);
         var inventory = await database.TakeInventory();
         var bad = new ConcurrentBag<ChainReport>();
         var (done, events) = (0, 0L);
@@ -52,7 +54,7 @@ internal static class Verifying
         {
             await Parallel.ForEachAsync(inventory.Organizations, stop, async (organization, cancel) =>
             {
-                var found = await ChainVerifier.Verify(journal, organization, stop: cancel);
+                var found = await ChainVerifier.Verify(journal, organization, snapshots: snapshots, stop: cancel);
                 if (found.Problem is not null) bad.Add(found);
                 Interlocked.Add(ref events, found.Events);
                 report(Interlocked.Increment(ref done));
@@ -93,8 +95,8 @@ internal static class Verifying
         var total = (await LedgerStream.Of(stored, target, stop)).Head;
         await using var file = archive is null ? null : File.OpenRead(archive);
         var bodies = file is null ? null : await LedgerExport.Read(file, stop);
-        return await terminal.Progress($"Verifying {target}", Count(total),
-            report => ChainVerifier.Verify(stored, target, kept: kept?.Head, progress: report, archive: bodies, stop: stop));
+        return await terminal.Progress($"Verifying {target}", Count(total), report => ChainVerifier.Verify(
+            stored, target, kept: kept?.Head, progress: report, archive: bodies, snapshots: new SnapshotStore(database, TimeProvider.System), stop: stop));
     }
 
     private static Task<ChainReport> VerifyExport(Terminal terminal, string name, Stream export, SignedHead? kept, CancellationToken stop) =>

@@ -30,10 +30,11 @@ public sealed class CommandMemory
         hasForgotten = true;
     }
 
-    public void Clear()
+    /// <param name="isComplete">Whether all of the stream's ids are added from here on; false when it is read from somewhere in its middle.</param>
+    public void Clear(bool isComplete = true)
     {
         recorded.Clear();
         inOrder.Clear();
-        hasForgotten = false;
+        hasForgotten = !isComplete;
     }
 }

@@ -22,6 +22,7 @@ public sealed class LedgerHost : ILedgerHost, IAsyncDisposable
     private readonly IJournal journal;
     private readonly JournalWriter writer;
     private readonly Func<Catalogs> catalogs;
+    private readonly Snapshots? snapshots;
     private readonly long maxResidentBytes;
     private volatile bool stopping;
     private int activations;
@@ -29,10 +30,12 @@ public sealed class LedgerHost : ILedgerHost, IAsyncDisposable
 
     /// <param name="catalogs">The catalogs as they are now; asked for each batch and each check.</param>
     /// <param name="maxResidentBytes">About how much memory resident organizations may take before idle ones are evicted.</param>
-    public LedgerHost(IJournal journal, Func<Catalogs> catalogs, long maxResidentBytes)
+    /// <param name="snapshots">What organizations are activated from; ends with this host. Null folds every stream from its first event.</param>
+    public LedgerHost(IJournal journal, Func<Catalogs> catalogs, long maxResidentBytes, Snapshots? snapshots = null)
     {
         this.journal = journal;
         this.catalogs = catalogs;
+        this.snapshots = snapshots;
         this.maxResidentBytes = maxResidentBytes;
         writer = new JournalWriter(journal);
     }
@@ -68,6 +71,7 @@ public sealed class LedgerHost : ILedgerHost, IAsyncDisposable
         foreach (var resident in residents.Values)
             while (!resident.Session.TryRetire()) await Task.Delay(1);
         await writer.DisposeAsync();
+        if (snapshots is not null) await snapshots.DisposeAsync();
     }
 
     private LedgerSession Session(string id)
@@ -75,7 +79,7 @@ public sealed class LedgerHost : ILedgerHost, IAsyncDisposable
         if (stopping) throw new JournalUnavailableException("The service is shutting down.");
         if (!residents.TryGetValue(id, out var resident))
         {
-            resident = residents.GetOrAdd(id, static (id, host) => new Resident(new LedgerSession(id, host.journal, host.writer, host.catalogs)), this);
+            resident = residents.GetOrAdd(id, static (id, host) => new Resident(new LedgerSession(id, host.journal, host.writer, host.catalogs, snapshots: host.snapshots)), this);
             if (Interlocked.Increment(ref activations) % ActivationsBetweenEvictions == 0) Evict();
         }
         var now = Environment.TickCount64;

@@ -26,6 +26,8 @@ public sealed class LedgerSession
     private readonly JournalWriter writer;
     private readonly EventCodec codec;
     private readonly Func<Catalogs> catalogs;
+    private readonly Snapshots? snapshots;
+    private readonly SnapshotSchedule? schedule;
 
     private readonly Lock gate = new();
     private List<Request> waiting = [];
@@ -37,13 +39,15 @@ public sealed class LedgerSession
     private byte[] lastHash = HashChain.Start;
     private readonly CommandMemory memory = new();
 
-    public LedgerSession(string organization, IJournal journal, JournalWriter writer, Func<Catalogs> catalogs, EventCodec? codec = null)
+    public LedgerSession(string organization, IJournal journal, JournalWriter writer, Func<Catalogs> catalogs, EventCodec? codec = null, Snapshots? snapshots = null)
     {
         Organization = organization;
         this.journal = journal;
         this.writer = writer;
         this.catalogs = catalogs;
         this.codec = codec ?? EventCodec.Default;
+        this.snapshots = snapshots;
+        schedule = snapshots is null ? null : new SnapshotSchedule(snapshots);
     }
 
     public string Organization { get; }
@@ -108,7 +112,13 @@ public sealed class LedgerSession
     /// <summary>Ends the session if nothing waits or runs. What it knew is in the journal.</summary>
     public bool TryRetire()
     {
-        lock (gate) return retired = retired || (!running && waiting.Count == 0);
+        lock (gate)
+        {
+            if (retired) return true;
+            retired = !running && waiting.Count == 0;
+            if (retired) schedule?.Retired(published, lastHash);
+            return retired;
+        }
     }
 
     /// <summary>About how much memory this session takes.</summary>
@@ -347,6 +357,7 @@ public sealed class LedgerSession
             if (stored.CommandId is { } id) memory.Add(id, new RecordedCommand(stored.Version, stored.ContentHash!));
         lastHash = decided.Stored[^1].Hash;
         Volatile.Write(ref published, decided.State);
+        schedule?.Published(decided.State, lastHash);
     }
 
     private async ValueTask Answer(List<Request> batch, Decided decided, Asked asked)
@@ -390,15 +401,20 @@ public sealed class LedgerSession
         }
     }
 
-    /// <summary>Folds what the journal has after this state, or everything, and publishes it.</summary>
+    /// <summary>The state to begin reading with when nothing is known: the snapshot's, or the empty one.</summary>
+    private async ValueTask<State> Begin()
+    {
+        var found = snapshots is null ? null : await snapshots.Find(journal, Organization);
+        memory.Clear(isComplete: found is null);
+        lastHash = found?.Hash ?? HashChain.Start;
+        return found?.State ?? State.Empty(Organization);
+    }
+
+    /// <summary>Folds what the journal has after this state, or after what there is to begin with, and publishes it.</summary>
     private async Task<State> ReadOn(State? from)
     {
-        if (from is null)
-        {
-            memory.Clear();
-            lastHash = HashChain.Start;
-        }
-        var state = from ?? State.Empty(Organization);
+        var state = from ?? await Begin();
+        var begun = state.Version;
         while (true)
         {
             var page = await journal.ReadStream(Organization, state.Version + 1, PageSize);
@@ -413,6 +429,7 @@ public sealed class LedgerSession
             if (page.Count < PageSize) break;
         }
         Volatile.Write(ref published, state);
+        if (from is null) schedule?.Loaded(begun, state, lastHash);
         return state;
     }
 }

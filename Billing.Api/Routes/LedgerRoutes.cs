@@ -25,7 +25,7 @@ public static class LedgerRoutes
             {
                 // The actor is not asked: what is to be verified may be nothing that it can load.
                 if (!await LedgerStream.Exists(services.Journal, organization)) return OrganizationRoutes.Unknown(http, organization);
-                var found = await ChainVerifier.Verify(services.Journal, organization, stop: http.RequestAborted);
+                var found = await ChainVerifier.Verify(services.Journal, organization, snapshots: services.Snapshots, stop: http.RequestAborted);
                 return Results.Ok(new VerificationView(found.Problem is null, found.Events, Convert.ToHexStringLower(found.Head), found.FirstBadVersion, found.Problem));
             })
             .WithTags("Ledger").WithSummary("Recompute the chain from the first event to the head").Produces<VerificationView>();

@@ -1,3 +1,4 @@
+using System.Data.Common;
 using Billing.Ledger;
 
 namespace Billing.Grains.Journal;
@@ -22,13 +23,16 @@ public static class ChainVerifier
     /// <param name="kept">A head that somebody kept: it must lie on the stream.</param>
     /// <param name="progress">Told now and then how many events fit so far.</param>
     /// <param name="archive">An export that has the bodies which were archived.</param>
+    /// <param name="snapshots">Where the organization's snapshot is kept, to be compared with the events; null compares none.</param>
     public static async Task<ChainReport> Verify(
-        IJournal journal, string organization, EventCodec? codec = null, StreamHead? kept = null, Action<long>? progress = null, LedgerStream? archive = null,
+        IJournal journal, string organization, EventCodec? codec = null, StreamHead? kept = null, Action<long>? progress = null, LedgerStream? archive = null, ISnapshotStore? snapshots = null,
         CancellationToken stop = default)
     {
+        // Found first, so that it is of an event that is read.
+        var snapshot = snapshots is null ? null : await Find(snapshots, organization);
         var stream = await LedgerStream.Of(journal, organization, stop);
         if (archive is not null) stream = stream.WithBodies(archive);
-        var (report, state) = await Walk(stream, codec ?? EventCodec.Default, kept, progress);
+        var (report, state) = await Walk(stream, codec ?? EventCodec.Default, kept, progress, snapshot);
         if (report.Problem is not null) return report;
 
         // Beside the events the journal keeps when the organization is next due; a wrong time would be slept through.
@@ -51,11 +55,24 @@ public static class ChainVerifier
         static string Text(NodaTime.Instant? at) => at is { } time ? $"{time:uuuu'-'MM'-'dd'T'HH':'mm':'ss;FFFFFF'Z'}" : "never";
     }
 
+    private static async Task<Snapshot?> Find(ISnapshotStore snapshots, string organization)
+    {
+        try
+        {
+            return await snapshots.Find(organization, SnapshotCodec.Format);
+        }
+        catch (DbException)
+        {
+            // A database of before there were snapshots, which is only read, has no place for them. Any other trouble is the journal's too.
+            return null;
+        }
+    }
+
     /// <summary>From any source, such as an export.</summary>
     public static async Task<ChainReport> Verify(LedgerStream stream, EventCodec? codec = null, StreamHead? kept = null, Action<long>? progress = null) =>
-        (await Walk(stream, codec ?? EventCodec.Default, kept, progress)).Report;
+        (await Walk(stream, codec ?? EventCodec.Default, kept, progress, null)).Report;
 
-    private static async Task<(ChainReport Report, State State)> Walk(LedgerStream stream, EventCodec codec, StreamHead? kept, Action<long>? progress)
+    private static async Task<(ChainReport Report, State State)> Walk(LedgerStream stream, EventCodec codec, StreamHead? kept, Action<long>? progress, Snapshot? snapshot)
     {
         var (version, hash) = (0L, HashChain.Start);
         var (state, again) = (State.Empty(stream.Organization), State.Empty(stream.Organization));
@@ -67,6 +84,8 @@ public static class ChainVerifier
                 (version, hash) = (e.Version, e.Hash);
                 if (version == kept?.Version && !kept.Hash.AsSpan().SequenceEqual(hash))
                     return Bad(version, $"Version {version} is not the one of the head that was kept: what was recorded up to there was rewritten.");
+                if (version == snapshot?.Version && Difference(snapshot, hash, state) is { } wrong)
+                    return Bad(version, $"The snapshot of version {version} is not what the events up to there give: {wrong}.");
                 if (version % ProgressEvery == 0) progress?.Invoke(version);
             }
         }
@@ -86,10 +105,13 @@ public static class ChainVerifier
             return Bad(damaged.Version ?? version, damaged.Message);
         }
         if (kept?.Version > version) return Bad(version + 1, $"The head that was kept is of version {kept.Version}; the stream ends at {version}: its tail was cut off.");
-        // Whatever else holds a state of this version is compared in the same way.
         if (StateComparison.Difference(state, again) is { } differs) return Bad(version, $"Replaying the events twice does not give the same: {differs}.");
         progress?.Invoke(version);
         return (new ChainReport(stream.Organization, version, hash, null, null), state);
+
+        // What a session would not take is nothing that can be wrong.
+        static string? Difference(Snapshot snapshot, byte[] hash, State folded) =>
+            snapshot.Hash.AsSpan().SequenceEqual(hash) && SnapshotCodec.TryDecode(snapshot) is { } kept ? StateComparison.Difference(folded, kept) : null;
 
         (ChainReport, State) Bad(long at, string problem) => (new ChainReport(stream.Organization, version, hash, at, problem), state);
 

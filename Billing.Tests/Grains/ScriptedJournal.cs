@@ -23,6 +23,9 @@ internal sealed class ScriptedJournal : IJournal
     /// <summary>How often a stream was read.</summary>
     public int Reads => reads;
 
+    /// <summary>From which version on each time.</summary>
+    public ConcurrentQueue<long> ReadFrom { get; } = [];
+
     // ---- the script
 
     /// <summary>The next append waits until it is released.</summary>
@@ -74,6 +77,7 @@ internal sealed class ScriptedJournal : IJournal
     public ValueTask<IReadOnlyList<StoredEvent>> ReadStream(string organization, long fromVersion, int limit)
     {
         Interlocked.Increment(ref reads);
+        ReadFrom.Enqueue(fromVersion);
         return Inner.ReadStream(organization, fromVersion, limit);
     }
 
