@@ -23,18 +23,13 @@ public static class LedgerMeter
     /// <summary>By <c>reason</c>: <c>full</c>, <c>not_encoded</c>, <c>not_stored</c>.</summary>
     internal static readonly Counter<long> SnapshotsMissed = Meter.CreateCounter<long>("billing.snapshots.missed", "{snapshot}", "Snapshots that were due and not stored.");
 
-    private static readonly ObservableGauge<double> FeedLag = Meter.CreateObservableGauge(
+    internal static readonly ObservableGauge<double> FeedLag = Meter.CreateObservableGauge(
         "billing.feed.lag", () => Feeds.Keys.Select(f => new Measurement<double>(f.Lag.TotalSeconds, new KeyValuePair<string, object?>("feed", f.Name))),
         "s", "For how long what was recorded has not been handled: by feed.");
 
     internal static KeyValuePair<string, object?> Reason(string reason) => new("reason", reason);
 
-    internal static void Add(JournalFeed feed)
-    {
-        // The gauge lives as long as the meter does, which nobody would make for it alone.
-        GC.KeepAlive(FeedLag);
-        Feeds[feed] = true;
-    }
+    internal static void Add(JournalFeed feed) => Feeds[feed] = true;
 
     internal static void Remove(JournalFeed feed) => Feeds.TryRemove(feed, out _);
 }

@@ -32,6 +32,7 @@ public sealed class Snapshots : IAsyncDisposable
     private Dictionary<string, Due> waiting = [];
     private Task working = Task.CompletedTask;
     private bool running;
+    private bool ended;
     private long askAgainAt = long.MinValue;
 
     private readonly record struct Due(State State, byte[] Hash);
@@ -90,7 +91,7 @@ public sealed class Snapshots : IAsyncDisposable
     {
         lock (gate)
         {
-            if (ending.IsCancellationRequested) return;
+            if (ended) return;
             if (waiting.Count >= MaxWaiting && !waiting.ContainsKey(state.Organization))
             {
                 LedgerMeter.SnapshotsMissed.Add(1, LedgerMeter.Reason("full"));
@@ -109,19 +110,21 @@ public sealed class Snapshots : IAsyncDisposable
         Task work;
         lock (gate)
         {
-            if (ending.IsCancellationRequested) return;
+            if (ended) return;
+            ended = true;
             work = working;
-            ending.Cancel();
         }
+        await ending.CancelAsync();
         try
         {
             await work.WaitAsync(EndTimeout);
+            ending.Dispose();
         }
         catch (TimeoutException)
         {
-            Say("The snapshots that were still to be stored at the end are left out.", null);
+            lock (gate) waiting = [];
+            Say("The store is too slow to take the last snapshots; they are left out.", null);
         }
-        // Whoever still works with it needs it: it has nothing that must be freed.
     }
 
     private async Task<Snapshot?> Stored(string organization)

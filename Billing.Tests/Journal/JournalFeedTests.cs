@@ -17,7 +17,7 @@ public sealed class JournalFeedTests : IAsyncLifetime
 
     public Task InitializeAsync()
     {
-        host = new LedgerHost(journal, () => Sessions.Catalogs, long.MaxValue);
+        host = NewHost();
         return Task.CompletedTask;
     }
 
@@ -150,6 +150,8 @@ public sealed class JournalFeedTests : IAsyncLifetime
             await Task.WhenAny(done, Task.Delay(10));
         }
     }
+
+    private LedgerHost NewHost() => new(journal, () => Sessions.Catalogs, long.MaxValue);
 
     private JournalFeed NewFeed(string name = "mails") => new(name, journal, positions, time);
 

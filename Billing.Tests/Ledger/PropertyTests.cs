@@ -80,6 +80,7 @@ public sealed class PropertyTests
         var replayed = State.Empty("acme");
         foreach (var e in events) replayed = replayed.Evolve(EventCodec.Default.Decode(EventCodec.Default.Encode("acme", e, null, null, HashChain.Start)));
         Assert.Equal(StateText.Of(state), StateText.Of(replayed));
+        Assert.Null(StateComparison.Difference(replayed, state));
         var kept = SnapshotCodec.Decode(SnapshotCodec.Encode(replayed, HashChain.Start));
         Assert.Null(StateComparison.Difference(replayed, kept));
         Assert.Equal(StateText.Of(replayed), StateText.Of(kept));
