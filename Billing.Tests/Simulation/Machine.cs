@@ -8,10 +8,11 @@ namespace Billing.Tests.Simulation;
 /// <summary>One process of the service: its own memory and its own clock, and the journal at the other end of a wire.</summary>
 internal sealed class Machine : IAsyncDisposable
 {
-    public Machine(IJournal journal, Func<Catalogs> catalogs)
+    /// <param name="snapshots">What its organizations begin with; null folds every stream from its first event.</param>
+    public Machine(IJournal journal, Func<Catalogs> catalogs, ISnapshotStore? snapshots)
     {
         Wire = new Wire(journal);
-        Host = new LedgerHost(Wire, catalogs, long.MaxValue);
+        Host = new LedgerHost(Wire, catalogs, long.MaxValue, snapshots is null ? null : new Snapshots(snapshots, int.MaxValue));
     }
 
     public Wire Wire { get; }

@@ -40,6 +40,16 @@ public sealed class SimulationTests(ITestOutputHelper output)
     }
 
     [Fact]
+    public async Task organizations_that_begin_with_snapshots_keep_the_same_books()
+    {
+        var found = 0;
+        for (var seed = FirstSeed; seed < FirstSeed + Math.Max(1, Seeds / 10); seed++) found += (await World.Of(seed, withSnapshots: true)).SnapshotsFound;
+
+        output.WriteLine($"{found} began with a snapshot.");
+        Assert.True(found > 0);
+    }
+
+    [Fact]
     public async Task two_hundred_organizations_on_two_machines_and_one_journal_keep_their_books_apart()
     {
         var world = await new World((ulong)FirstSeed, organizations: 200).Run(steps: 3_000);

@@ -27,6 +27,7 @@ internal sealed class World
     private readonly MemoryJournal journal = new();
     private readonly IReadOnlyList<Catalog> versions;
     private readonly List<Tenant> tenants = [];
+    private readonly FoldedSnapshots? snapshots;
     private readonly List<Machine> machines = [];
     private readonly List<(int Weight, Func<Tenant, Task> Act)> acts;
     private Catalogs catalogs;
@@ -37,21 +38,26 @@ internal sealed class World
     private const int Steps = 250;
 
     /// <summary>The world of this seed, as it has come to its end.</summary>
-    public static Task<World> Of(int seed) => new World((ulong)seed, Organizations).Run(Steps);
+    public static Task<World> Of(int seed, bool withSnapshots = false) => new World((ulong)seed, Organizations, withSnapshots).Run(Steps);
 
-    public World(ulong seed, int organizations)
+    /// <param name="withSnapshots">Whether organizations begin with a snapshot of somewhere in their stream.</param>
+    public World(ulong seed, int organizations, bool withSnapshots = false)
     {
+        snapshots = withSnapshots ? new FoldedSnapshots(journal) : null;
         this.seed = seed;
         dice = new Dice(seed);
         versions = Market.Versions(dice);
         catalogs = new Catalogs([versions[0]]);
         clock += Duration.FromMinutes(dice.Between(0, 600_000));
         for (var i = 1; i <= organizations; i++) tenants.Add(new Tenant($"org-{i}", dice.Fork(), subscribesAtStripe: dice.Percent(40)));
-        for (var i = 0; i < 2; i++) machines.Add(new Machine(journal, () => catalogs));
+        for (var i = 0; i < 2; i++) machines.Add(new Machine(journal, () => catalogs, snapshots));
         acts = [(40, One), (10, Trouble), (10, Several), (12, Waiting), (12, Race), (12, Repeat), (3, Together), (5, Timer), (3, Evict), (1, Burst), (3, Read)];
     }
 
     public IReadOnlyList<Tenant> Tenants => tenants;
+
+    /// <summary>How many organizations began with a snapshot.</summary>
+    public int SnapshotsFound => snapshots?.Found ?? 0;
 
     /// <summary>What happened, counted: that a simulation does what it is for is looked at too.</summary>
     public SortedDictionary<string, int> Count { get; } = [];
@@ -338,7 +344,7 @@ internal sealed class World
         {
             Tally("crashed");
             await dead.DisposeAsync();
-            machines[machines.IndexOf(dead)] = new Machine(journal, () => catalogs) { Skew = dead.Skew };
+            machines[machines.IndexOf(dead)] = new Machine(journal, () => catalogs, snapshots) { Skew = dead.Skew };
         }
         foreach (var of in receipts.GroupBy(r => r.Tenant))
         {
