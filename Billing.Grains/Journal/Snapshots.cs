@@ -73,7 +73,7 @@ public sealed class Snapshots : IAsyncDisposable
             return Ignored("damaged", $"The snapshot of '{organization}' at version {snapshot.Version} is damaged and ignored.", e);
         }
         // Read behind the snapshot, from a journal that may have been put back to an earlier time, or have another history since.
-        if (await journal.ReadStream(organization, snapshot.Version, 1) is not [var last] || last.Version != snapshot.Version || !last.Hash.AsSpan().SequenceEqual(snapshot.Hash))
+        if (await journal.ReadStream(organization, snapshot.Version, 1) is not [var last] || !last.Hash.AsSpan().SequenceEqual(snapshot.Hash))
             return Ignored("other_stream", $"The snapshot of '{organization}' at version {snapshot.Version} is of another stream than the journal's and ignored.", null);
         LedgerMeter.SnapshotsUsed.Add(1);
         return (state, snapshot.Hash);

@@ -217,12 +217,33 @@ public sealed class LedgerCommandTests : IAsyncLifetime
     [Fact]
     public async Task an_older_journal_is_not_migrated_and_a_newer_one_is_refused()
     {
-        ledger.Execute("UPDATE schema_version SET applied_at = 'before'");
+        ledger.Execute("UPDATE schema_version SET applied_at = 'before'; DELETE FROM schema_version WHERE version = 3; DROP TABLE snapshots; DROP TABLE feeds");
         (await Run("verify", "--all")).Expect(0);
+        (await Run("verify", Organization)).Expect(0);
         Assert.Equal(ledger.Untouched.Length, new FileInfo(ledger.Path).Length);
 
         ledger.Execute("INSERT INTO schema_version VALUES (999, '2030-01-01T00:00:00Z')");
         Assert.Contains("schema 999", (await Run("verify", "--all")).Expect(2).Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task a_snapshot_that_says_something_else_than_the_events_is_found()
+    {
+        await using (var database = SqliteDatabase.Open(ledger.Path))
+        {
+            var journal = new SqliteJournal(database);
+            var state = await Folding.Until(journal, Organization, 12, NodaTime.Instant.MaxValue);
+            var hash = (await journal.ReadStream(Organization, 12, 1)).Single().Hash;
+            var store = new SnapshotStore(database, TimeProvider.System);
+            await store.Save([SnapshotCodec.Encode(state, hash)]);
+            (await Run("verify", Organization)).Expect(0);
+            await store.Save([SnapshotCodec.Encode(state with { Voided = [3] }, hash)]);
+        }
+
+        foreach (var what in (string[])[Organization, "--all"])
+            Assert.Contains("snapshot of version 12", string.Join(' ', (await Run("verify", what)).Expect(1).Out.Split(default(char[]), StringSplitOptions.RemoveEmptyEntries)), StringComparison.Ordinal);
+        ledger.Execute("DELETE FROM snapshots");
+        (await Run("verify", "--all")).Expect(0);
     }
 
     // ---- heads
