@@ -8,6 +8,7 @@ using Billing.Silo;
 using Billing.Silo.Storage.Sqlite;
 using Billing.Tests.Grains;
 using Billing.Tests.Journal;
+using Dapper;
 using Spectre.Console;
 
 namespace Billing.Tests.Cli;
@@ -204,6 +205,9 @@ public sealed class LedgerCommandTests : IAsyncLifetime
         await using var host = new LedgerHost(new SqliteJournal(database), () => Sessions.Catalogs, long.MaxValue);
         var acme = host.Organization(Organization);
         await acme.Execute(Sessions.Use("now"));
+        // The service itself moves what it has written into the file, in its own time: now, and not while it is looked at.
+        using (var connection = ledger.Connect())
+            while (connection.QuerySingle<(int Busy, int, int)>("PRAGMA wal_checkpoint(TRUNCATE)").Busy != 0) await Task.Delay(1);
         var before = await File.ReadAllBytesAsync(ledger.Path);
 
         (await Run("verify", "--all")).Expect(0);
