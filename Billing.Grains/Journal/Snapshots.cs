@@ -44,6 +44,8 @@ public sealed class Snapshots : IAsyncDisposable
         this.store = store;
         Every = every;
         Time = time ?? TimeProvider.System;
+        // The codec looks at the state's types when it is first used: beside the start, and not within the first activation.
+        _ = Task.Run(static () => SnapshotCodec.Decode(SnapshotCodec.Encode(State.Empty(""), HashChain.Start)));
     }
 
     /// <summary>Told what went wrong, for people to read.</summary>
@@ -130,10 +132,11 @@ public sealed class Snapshots : IAsyncDisposable
     private async Task<Snapshot?> Stored(string organization)
     {
         if (Time.GetTimestamp() < Interlocked.Read(ref askAgainAt)) return null;
+        var format = SnapshotCodec.Format;
         try
         {
             // Elsewhere, because a store may block.
-            return await Task.Run(() => store.Find(organization, SnapshotCodec.Format).AsTask()).WaitAsync(FindTimeout, Time);
+            return await Task.Run(() => store.Find(organization, format).AsTask()).WaitAsync(FindTimeout, Time);
         }
         catch (Exception e)
         {
