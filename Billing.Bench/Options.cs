@@ -10,29 +10,41 @@ public sealed record Options
 
           --seconds N            how long each scenario is measured in each round (2)
           --rounds N             alternating rounds; the medians are reported (5)
+          --only A,B             of check, consume, mixed, hot, many, batch, trace, fold, verify, decide, activation, memory,
+                                 start (all)
+          --without A,B          of postgres, redis: as if it were not on this machine
           --organizations N      organizations that are asked and charged (1000)
-          --only A,B             of constant, check, consume, batch, fold, verify, decide, state (all); constant is always
-                                 measured with check and consume
-          --stream-events N      events in the stream that is folded and verified (1000000)
-          --connections N,N      connections of constant, check and consume (32,256)
+          --many N               organizations of the uniform and the Zipf scenario (10000)
+          --rates N,N            requests a second of the mixed scenario (5000,20000,40000)
           --batch-connections N  connections that send batches (8)
           --batch-items N        usage items in a batch (500)
           --group-rows N         rows in a transaction of the raw insert (1000: about what the batches come to)
+          --stream-events N      events in the stream that is folded, verified and activated (1000000)
+          --residents N          organizations in memory at once (100000)
+          --trace FILE           a CSV of real requests (TIMESTAMP,ContextTokens,GeneratedTokens), replayed in five times --seconds
           --json FILE            writes every round's figures to a file
-          --folder PATH          where the journal is kept while measuring (the system's folder for temporary files)
+          --svg FILE             draws the medians
+          --folder PATH          where journals and databases are kept while measuring (the system's folder for temporary files)
           --api FILE             the Billing.Api.dll to start (the one built with this)
         """;
 
+    private static readonly IReadOnlyList<string> Names = [.. Scenarios.Names, .. Books.Names, Activation.Name, Residents.Name, Starts.Name];
+
     public double Seconds { get; private init; } = 2;
     public int Rounds { get; private init; } = 5;
+    public IReadOnlySet<string> Only { get; private init; } = Names.ToHashSet();
+    public IReadOnlySet<string> Without { get; private init; } = new HashSet<string>();
     public int Organizations { get; private init; } = 1_000;
-    public IReadOnlySet<string> Only { get; private init; } = new HashSet<string>([.. Scenario.Names, .. Books.Names]);
-    public int StreamEvents { get; private init; } = 1_000_000;
-    public IReadOnlyList<int> Connections { get; private init; } = [32, 256];
+    public int Many { get; private init; } = 10_000;
+    public IReadOnlyList<int> Rates { get; private init; } = [5_000, 20_000, 40_000];
     public int BatchConnections { get; private init; } = 8;
     public int BatchItems { get; private init; } = 500;
     public int GroupRows { get; private init; } = 1_000;
+    public int StreamEvents { get; private init; } = 1_000_000;
+    public int ResidentCount { get; private init; } = 100_000;
+    public string? TraceFile { get; private init; }
     public string? JsonFile { get; private init; }
+    public string? SvgFile { get; private init; }
     public string Folder { get; private init; } = Path.GetTempPath();
     public string? ApiFile { get; private init; }
 
@@ -40,6 +52,8 @@ public sealed record Options
 
     /// <summary>Long enough for connections to be accepted and for what the scenario before left running to end.</summary>
     public TimeSpan WarmUp => TimeSpan.FromSeconds(Math.Min(0.5, Seconds));
+
+    public TimeSpan TraceDuration => 5 * Duration;
 
     /// <returns>Null when help was asked for.</returns>
     /// <exception cref="BenchException">An option is unknown or has a wrong value.</exception>
@@ -56,14 +70,19 @@ public sealed record Options
             {
                 "--seconds" => options with { Seconds = Number(name, value, 0.1, 3_600) },
                 "--rounds" => options with { Rounds = Count(name, value, 1_000) },
+                "--only" => options with { Only = Chosen(name, value, Names) },
+                "--without" => options with { Without = Chosen(name, value, ["postgres", "redis"]) },
                 "--organizations" => options with { Organizations = Count(name, value, RequestTemplate.MaxOrganizations) },
-                "--only" => options with { Only = Chosen(value) },
-                "--connections" => options with { Connections = [.. value.Split(',').Select(v => Count(name, v, 10_000))] },
+                "--many" => options with { Many = Count(name, value, RequestTemplate.MaxOrganizations) },
+                "--rates" => options with { Rates = [.. value.Split(',').Select(v => Count(name, v, 1_000_000))] },
                 "--batch-connections" => options with { BatchConnections = Count(name, value, 1_000) },
                 "--batch-items" => options with { BatchItems = Count(name, value, 1_000) },
                 "--group-rows" => options with { GroupRows = Count(name, value, 100_000) },
                 "--stream-events" => options with { StreamEvents = Count(name, value, 100_000_000) },
+                "--residents" => options with { ResidentCount = Count(name, value, 999_999) },
+                "--trace" => options with { TraceFile = value },
                 "--json" => options with { JsonFile = value },
+                "--svg" => options with { SvgFile = value },
                 "--folder" => options with { Folder = value },
                 "--api" => options with { ApiFile = value },
                 _ => throw new BenchException($"There is no option '{name}'.\n{Usage}"),
@@ -72,12 +91,10 @@ public sealed record Options
         return options;
     }
 
-    private static HashSet<string> Chosen(string value)
+    private static HashSet<string> Chosen(string name, string value, IReadOnlyList<string> from)
     {
         var chosen = value.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries).ToHashSet();
-        if (chosen.FirstOrDefault(c => !Scenario.Names.Contains(c) && !Books.Names.Contains(c)) is { } unknown)
-            throw new BenchException($"There is no scenario '{unknown}'. There are {string.Join(", ", Scenario.Names.Concat(Books.Names))}.");
-        return chosen;
+        return chosen.FirstOrDefault(c => !from.Contains(c)) is { } unknown ? throw new BenchException($"{name}: there is no '{unknown}'. There are {string.Join(", ", from)}.") : chosen;
     }
 
     private static int Count(string name, string value, int most) => (int)Number(name, value, 1, most);

@@ -1,18 +1,11 @@
-using System.Diagnostics;
 using Microsoft.Data.Sqlite;
 using SQLitePCL;
 
 namespace Billing.Bench;
 
-/// <summary>
-/// What SQLite does by itself with the rows that a batch run recorded: one thread, prepared statement, transactions of
-/// about the journal's group size, each on the disk before the next. No hashing, no JSON, no HTTP, no ledger.
-/// </summary>
-public static class RawInsert
+/// <summary>The raw group insert into SQLite: a file with the journal's table, indexes and settings, and prepared statements.</summary>
+public static class RawSqlite
 {
-    /// <summary>Enough for a steady rate, and no more than fits in memory beside the API.</summary>
-    public const int MaxRows = 200_000;
-
     /// <summary>The same settings as the journal's connections have.</summary>
     private const string Pragmas = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 8000; PRAGMA cache_size = -131072;";
 
@@ -21,9 +14,10 @@ public static class RawInsert
         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
         """;
 
+    /// <param name="path">Of a new file.</param>
+    /// <param name="schema">The statements that made the journal's table.</param>
     public static Measurement Measure(string path, IReadOnlyList<string> schema, IReadOnlyList<JournalRow> rows, int groupRows)
     {
-        if (rows.Count == 0) throw new BenchException("The batch recorded nothing that could be inserted again.");
         using var connection = new SqliteConnection(new SqliteConnectionStringBuilder { DataSource = path, Pooling = false }.ToString());
         connection.Open();
         // The page size comes first, because a file that has pages keeps theirs; the log before the tables, because they are part of the file then.
@@ -31,26 +25,12 @@ public static class RawInsert
         using var insert = Prepare(connection, Insert);
         using var begin = Prepare(connection, "BEGIN IMMEDIATE");
         using var commit = Prepare(connection, "COMMIT");
-
-        var latencies = new Histogram();
-        var (ownBefore, started) = (Environment.CpuUsage.TotalTime, Stopwatch.GetTimestamp());
-        for (var from = 0; from < rows.Count; from += groupRows)
+        return RawInsert.Measure(RawInsert.Sqlite, rows, groupRows, group => group, group =>
         {
-            var began = Stopwatch.GetTimestamp();
             Step(connection, begin);
-            for (var i = from; i < Math.Min(from + groupRows, rows.Count); i++) Write(connection, insert, rows[i]);
+            foreach (var row in group) Write(connection, insert, row);
             Step(connection, commit);
-            latencies.Add(Stopwatch.GetTimestamp() - began);
-        }
-        var elapsed = Stopwatch.GetElapsedTime(started);
-        return new Measurement(Scenario.RawName, 1, groupRows, null, rows.Count, 0, null)
-        {
-            RequestsPerSecond = latencies.Count / elapsed.TotalSeconds,
-            EventsPerSecond = rows.Count / elapsed.TotalSeconds,
-            P50Ms = latencies.Percentile(0.5),
-            P99Ms = latencies.Percentile(0.99),
-            GeneratorMicroseconds = (Environment.CpuUsage.TotalTime - ownBefore).TotalMicroseconds / latencies.Count,
-        };
+        });
     }
 
     private static void Write(SqliteConnection connection, sqlite3_stmt insert, JournalRow row)
