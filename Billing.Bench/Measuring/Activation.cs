@@ -4,14 +4,17 @@ using Billing.Grains;
 namespace Billing.Bench;
 
 /// <summary>How long the first question waits for an organization that is not in memory and has a long stream.</summary>
-public sealed class Activation(Options options, IReadOnlyList<SampleJournal> stores, Report report)
+public sealed class Activation(Options options, IReadOnlyList<SampleDatabase> databases, Report report)
 {
     public const string Name = "activation", Whole = "activation, no snapshot";
 
     /// <summary>One round.</summary>
     public async Task Run(int round)
     {
-        foreach (var (subject, journal, _) in stores) report.Add(round, await Measure(Whole, subject, 1, () => new LedgerHost(journal, () => Sample.Catalogs, 1L << 30)));
+        foreach (var (subject, database, _) in databases)
+        {
+            report.Add(round, await Measure(Whole, subject, 1, () => new LedgerHost(database.Journal, () => Sample.Catalogs, 1L << 30)));
+        }
     }
 
     private async Task<Measurement> Measure(string scenario, string subject, int times, Func<LedgerHost> cold)

@@ -10,7 +10,7 @@ namespace Billing.Bench;
 /// The ledger by itself, in this process: folding a long stream from the journal, verifying its chain, and deciding and
 /// folding consumes.
 /// </summary>
-public sealed class Books(Options options, IReadOnlyList<SampleJournal> stores, Report report)
+public sealed class Books(Options options, IReadOnlyList<SampleDatabase> databases, Report report)
 {
     public static readonly IReadOnlyList<string> Names = ["fold", "verify", "decide"];
 
@@ -21,8 +21,9 @@ public sealed class Books(Options options, IReadOnlyList<SampleJournal> stores, 
     /// <summary>One round, each beside its baseline.</summary>
     public async Task Run(int round)
     {
-        foreach (var (subject, journal, rows) in stores)
+        foreach (var (subject, database, rows) in databases)
         {
+            var journal = database.Journal;
             if (options.Only.Contains("fold"))
             {
                 await Timed(Read, subject, options.StreamEvents, () => ReadRows(rows));

@@ -1,4 +1,6 @@
+using Billing.Silo.Storage.Postgres;
 using Billing.Silo.Storage.Sqlite;
+using Dapper;
 
 namespace Billing.Bench;
 
@@ -39,14 +41,19 @@ public sealed class Measuring(Options options, TemporaryFolder folder, Report re
     {
         var path = Path.Combine(folder.New("books"), "ledger.db");
         await using var file = SqliteDatabase.Open(path);
-        SampleJournal[] journals = [new(Subject.Sqlite, new SqliteJournal(file), JournalReader.OfFile(path))];
-        foreach (var (subject, journal, _) in journals)
+        List<SampleDatabase> databases = [new(Subject.Sqlite, file, JournalReader.OfFile(path))];
+        var address = machine.Postgres is { } postgres ? postgres.ConnectionString(postgres.CreateDatabase()) : null;
+        await using var server = address is null ? null : PostgresDatabase.Open(address);
+        if (server is not null) databases.Add(new(Subject.Postgres, server, JournalReader.OfServer(address!)));
+        foreach (var (subject, database, _) in databases)
         {
-            await Sample.Write(journal, options.StreamEvents);
+            await Sample.Write(database, options.StreamEvents);
+            // PostgreSQL does so by itself within a minute after that much has come in.
+            if (database is PostgresDatabase) await database.Write(c => c.Execute("ANALYZE events"));
             Console.WriteLine($"{subject}: one stream of {options.StreamEvents} events is written.");
         }
-        var books = new Books(options, journals, report);
-        var activation = new Activation(options, journals, report);
+        var books = new Books(options, databases, report);
+        var activation = new Activation(options, databases, report);
         for (var round = 0; round <= options.Rounds; round++)
         {
             await books.Run(round);

@@ -2,6 +2,7 @@ using System.Security.Cryptography;
 using System.Text;
 using Billing.Grains.Journal;
 using Billing.Ledger;
+using Billing.Silo.Storage;
 using NodaTime;
 
 namespace Billing.Bench;
@@ -50,17 +51,13 @@ public static class Sample
     }
 
     /// <summary>Writes a stream of so many events.</summary>
-    /// <returns>The state after them.</returns>
-    public static async Task<State> Write(IJournal journal, int events)
+    public static async Task Write(Database database, int events)
     {
-        var written = State.Empty(Organization);
         foreach (var group in Stored(Organization, Events(events), withIds: true).Chunk(JournalWriter.MaxGroupEvents))
         {
-            written = group[^1].State;
-            var outcomes = await journal.AppendGroup([new StreamAppend(Organization, group[0].Event.Version - 1, [.. group.Select(g => g.Event)], written.WakeAt)]);
+            var outcomes = await database.Journal.AppendGroup([new StreamAppend(Organization, group[0].Event.Version - 1, [.. group.Select(g => g.Event)], group[^1].State.WakeAt)]);
             if (outcomes[0] != AppendOutcome.Appended) throw new BenchException($"The stream could not be written: {outcomes[0]}.");
         }
-        return written;
     }
 
     /// <summary>Endless.</summary>
@@ -86,7 +83,7 @@ public static class Sample
     }
 }
 
-/// <summary>A journal with the sample's stream in it.</summary>
+/// <summary>A database with the sample's stream in it.</summary>
 /// <param name="Subject">Its name in the report.</param>
-/// <param name="Rows">The same journal's table.</param>
-public sealed record SampleJournal(string Subject, IJournal Journal, JournalReader Rows);
+/// <param name="Rows">The same database's table of events.</param>
+public sealed record SampleDatabase(string Subject, Database Database, JournalReader Rows);

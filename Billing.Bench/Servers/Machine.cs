@@ -37,6 +37,7 @@ internal sealed class Machine
     public IEnumerable<(string Subject, Func<ServerProcess> Start)> Ledgers()
     {
         yield return (Subject.Sqlite, () => StartOnSqlite().Server);
+        if (Postgres is not null) yield return (Subject.Postgres, () => StartOnPostgres().Server);
     }
 
     /// <summary>Every subject that is measured over HTTP, each with its organizations opened.</summary>
@@ -52,6 +53,12 @@ internal sealed class Machine
             Directory.Delete(raw, recursive: true);
             return measured;
         })));
+        if (Postgres is not null)
+        {
+            var (onPostgres, connectionString) = StartOnPostgres();
+            subjects.Add(new Subject(Subject.Postgres, onPostgres, "/v1", new Store(
+                JournalReader.OfServer(connectionString), (rows, group) => RawPostgres.Measure(connectionString, rows, group))));
+        }
         if (Postgres is null && Redis is null) return subjects;
 
         var settings = new Dictionary<string, string>();
@@ -85,6 +92,12 @@ internal sealed class Machine
         var own = folder.New($"sqlite-{++made}");
         var file = Path.Combine(own, "ledger.db");
         return (StartLedger(own, "Billing__Journal", file), file);
+    }
+
+    private (ServerProcess Server, string ConnectionString) StartOnPostgres()
+    {
+        var connectionString = Postgres!.ConnectionString(Postgres.CreateDatabase());
+        return (StartLedger(folder.New($"postgres-{++made}"), "ConnectionStrings__Ledger", connectionString), connectionString);
     }
 
     private ServerProcess StartLedger(string own, string variable, string journal)
