@@ -69,7 +69,9 @@ internal sealed class Machine
             settings[Variable(BaselineServer.PostgresSetting)] = $"{database};{BaselineServer.PostgresPool}";
         }
         if (Redis is not null) settings[Variable(BaselineServer.RedisSetting)] = Redis.EndPoint.Port.ToString();
-        var baselines = ServerProcess.Start(typeof(Machine).Assembly.Location, [BaselineServer.Argument], folder.New("baselines"), settings);
+        // With the service's own settings of the runtime: how garbage is collected, for one.
+        var baselines = ServerProcess.Start(
+            typeof(Machine).Assembly.Location, [BaselineServer.Argument], folder.New("baselines"), settings, Path.ChangeExtension(Service, ".runtimeconfig.json"));
         if (Postgres is not null) subjects.Add(new Subject(Subject.Row, baselines, BaselineServer.PostgresRoot, null));
         if (Redis is not null) subjects.Add(new Subject(Subject.Redis, baselines, BaselineServer.RedisRoot, null));
         return subjects;
@@ -102,9 +104,8 @@ internal sealed class Machine
 
     private ServerProcess StartLedger(string own, string variable, string journal)
     {
-        var file = options.ApiFile ?? BuiltWithThis();
-        if (!File.Exists(file)) throw new BenchException($"There is no '{file}'. Name the service's Billing.Api.dll with --api.");
-        return ServerProcess.Start(file, [], own, new Dictionary<string, string> { ["Billing__Catalog"] = "catalogs/summarizer.json", [variable] = journal });
+        if (!File.Exists(Service)) throw new BenchException($"There is no '{Service}'. Name the service's Billing.Api.dll with --api.");
+        return ServerProcess.Start(Service, [], own, new Dictionary<string, string> { ["Billing__Catalog"] = "catalogs/summarizer.json", [variable] = journal });
     }
 
     private T? Skip<T>(string what, string why) where T : class
@@ -116,6 +117,5 @@ internal sealed class Machine
     private static string Variable(string setting) => setting.Replace(":", "__", StringComparison.Ordinal);
 
     /// <summary>Beside this project's output is the service's, of the same configuration.</summary>
-    private static string BuiltWithThis() =>
-        Path.Combine(AppContext.BaseDirectory.Replace("Billing.Bench", "Billing.Api", StringComparison.Ordinal), "Billing.Api.dll");
+    private string Service => options.ApiFile ?? Path.Combine(AppContext.BaseDirectory.Replace("Billing.Bench", "Billing.Api", StringComparison.Ordinal), "Billing.Api.dll");
 }

@@ -35,11 +35,13 @@ public sealed class ServerProcess : IDisposable
     /// <summary>Returns when it has answered <c>GET /v1/ping</c>.</summary>
     /// <param name="file">The program, a .dll.</param>
     /// <param name="folder">Where it runs.</param>
-    public static ServerProcess Start(string file, IReadOnlyList<string> arguments, string folder, IReadOnlyDictionary<string, string> environment)
+    /// <param name="runtimeConfig">The runtime's settings, a .json; those beside the program when null.</param>
+    public static ServerProcess Start(string file, IReadOnlyList<string> arguments, string folder, IReadOnlyDictionary<string, string> environment, string? runtimeConfig = null)
     {
         var endPoint = FreeEndPoint();
         var key = "bk_bench_" + Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(24));
-        var start = new ProcessStartInfo("dotnet", [file, .. arguments]) { WorkingDirectory = folder, UseShellExecute = false };
+        string[] exec = runtimeConfig is null ? [] : ["exec", "--runtimeconfig", runtimeConfig];
+        var start = new ProcessStartInfo("dotnet", [.. exec, file, .. arguments]) { WorkingDirectory = folder, UseShellExecute = false };
         foreach (var name in NotInherited) start.Environment.Remove(name);
         start.Environment["ASPNETCORE_ENVIRONMENT"] = "Production";
         start.Environment["ASPNETCORE_URLS"] = $"http://{endPoint}";
