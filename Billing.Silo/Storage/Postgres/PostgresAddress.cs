@@ -57,7 +57,7 @@ public static class PostgresAddress
                 "dbname" => "Database",
                 "user" => "Username",
                 _ => name,
-            }] = name is "sslmode" or "target_session_attrs" ? value.Replace("-", "", StringComparison.Ordinal) : value;
+            }] = name == "sslmode" ? value.Replace("-", "", StringComparison.Ordinal) : value;
         }
         return address;
     }

@@ -127,7 +127,7 @@ public sealed class PostgresDatabase : Database
     internal static Exception? Failure(Exception e) => e switch
     {
         PostgresException { SqlState: PostgresErrorCodes.DataCorrupted or PostgresErrorCodes.IndexCorrupted } => new DamagedEventException(null, $"The database is damaged: {e.Message}"),
-        ObjectDisposedException or InvalidOperationException => new IOException("The connection to PostgreSQL was lost.", e),
+        ObjectDisposedException or InvalidOperationException { Source: nameof(Npgsql) } => new IOException("The connection to PostgreSQL was lost.", e),
         _ => null,
     };
 
