@@ -88,7 +88,7 @@ public sealed class OpenPace(long count, Func<long, long> dueAt, long measuredFr
             }
             // The connection sends on this thread, and is waiting for its answer when this returns.
             if (seat is not null) seat.Take(turn);
-            else Nap(early * 1_000_000_000 / Stopwatch.Frequency);
+            else Nap(early * (1e9 / Stopwatch.Frequency));
         }
         EndIdle();
     }
@@ -129,11 +129,11 @@ public sealed class OpenPace(long count, Func<long, long> dueAt, long measuredFr
         }
     }
 
-    private static void Nap(long nanoseconds)
+    private static void Nap(double nanoseconds)
     {
         // The framework's shortest sleep is a millisecond or more.
         if (OperatingSystem.IsWindows()) Thread.Sleep(0);
-        else _ = NanoSleep([0, Math.Clamp(nanoseconds, ShortestNapNanoseconds, LongestNapNanoseconds)], 0);
+        else _ = NanoSleep([0, (long)Math.Clamp(nanoseconds, ShortestNapNanoseconds, LongestNapNanoseconds)], 0);
     }
 
     /// <summary>Linux lets a thread oversleep by 50 µs to save power, unless it asks for less.</summary>

@@ -1,3 +1,4 @@
+using System.ComponentModel;
 using Billing.Tests.Postgres;
 
 namespace Billing.Bench;
@@ -83,7 +84,7 @@ internal sealed class Machine
         {
             return Cleanup.Add(PostgresServer.Start(settings: PostgresSettings));
         }
-        catch (InvalidOperationException e)
+        catch (Exception e) when (e is InvalidOperationException or Win32Exception)
         {
             return Skip<PostgresServer>("PostgreSQL", e.Message);
         }
