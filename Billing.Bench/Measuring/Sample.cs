@@ -2,6 +2,7 @@ using System.Security.Cryptography;
 using System.Text;
 using Billing.Grains.Journal;
 using Billing.Ledger;
+using Billing.Silo;
 using Billing.Silo.Storage;
 using NodaTime;
 
@@ -50,13 +51,16 @@ public static class Sample
         }
     }
 
-    /// <summary>Writes a stream of so many events.</summary>
+    /// <summary>Writes a stream of so many events, and a snapshot that is as old as the service lets it become.</summary>
     public static async Task Write(Database database, int events)
     {
+        var snapshotAt = Math.Max(1, events - Snapshots.EveryByDefault + 1);
         foreach (var group in Stored(Organization, Events(events), withIds: true).Chunk(JournalWriter.MaxGroupEvents))
         {
             var outcomes = await database.Journal.AppendGroup([new StreamAppend(Organization, group[0].Event.Version - 1, [.. group.Select(g => g.Event)], group[^1].State.WakeAt)]);
             if (outcomes[0] != AppendOutcome.Appended) throw new BenchException($"The stream could not be written: {outcomes[0]}.");
+            foreach (var (e, state) in group.Where(g => g.Event.Version == snapshotAt))
+                await new SnapshotStore(database, TimeProvider.System).Save([SnapshotCodec.Encode(state, e.Hash)]);
         }
     }
 

@@ -36,6 +36,7 @@ public static class Expectations
     [
         .. Each(ledger => new Limit(Scenarios.CheckAtHalf, ledger, "ms p99", m => m.P99Ms, 2)),
         new(Scenarios.ConsumeAtHalf, Subject.Postgres, "ms p99", m => m.P99Ms, 15),
+        .. Each(ledger => new Limit(Activation.FromSnapshot, ledger, "ms p99", m => m.P99Ms, 20)),
         new(Books.Decide, "ledger", "events/s", m => m.EventsPerSecond, 1_500_000, IsAtMost: false),
         .. Each(ledger => new Limit(Starts.Scenario, ledger, "ms", m => m.P50Ms, 1_500)),
         new(Residents.Scenario, "ledger", "bytes", m => m.Bytes, 8_192),
