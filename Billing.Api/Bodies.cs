@@ -316,6 +316,11 @@ public sealed record InboxEventView(
 
 public sealed record PongView(bool Ok, string Service);
 
+/// <param name="Status"><c>ready</c>; <c>checks_only</c> while the journal does not answer and checks are answered from memory; <c>unavailable</c>.</param>
+/// <param name="Journal"><c>available</c> or <c>unavailable</c>.</param>
+/// <param name="Since">When the journal failed first.</param>
+public sealed record ReadyView(string Status, string Journal, [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] Instant? Since = null);
+
 public sealed record ProblemTypeView(string Code, int Status, string Title);
 
 /// <summary>JSON numbers only, and none that would lose digits on the way.</summary>
@@ -423,6 +428,7 @@ public sealed class QuantityJson : JsonConverter<decimal>
 [JsonSerializable(typeof(BillingTermsView))]
 [JsonSerializable(typeof(Problem))]
 [JsonSerializable(typeof(PongView))]
+[JsonSerializable(typeof(ReadyView))]
 [JsonSerializable(typeof(IReadOnlyList<ProblemTypeView>))]
 internal sealed partial class ApiJson : JsonSerializerContext
 {

@@ -1,3 +1,4 @@
+using System.Data.Common;
 using System.Text.Json.Serialization;
 using Billing.Grains;
 using Billing.Grains.Journal;
@@ -142,12 +143,15 @@ public static class Problems
         Answers.Json(problem, ApiJson.Web.Problem, problem.Status, "application/problem+json");
 
     /// <summary>Turns exceptions and bare status codes into problems. No stack trace leaves the service.</summary>
-    public static void UseProblems(this WebApplication app)
+    public static void UseProblems(this WebApplication app, JournalHealth health)
     {
+        health.WentOut += cause => app.Logger.LogWarning(cause, "The journal does not answer. Commands are refused with journal_unavailable until it does.");
+        health.CameBack += after => app.Logger.LogWarning("The journal answers again, after {Seconds:0.0} s.", after.TotalSeconds);
         app.Use(async (http, next) =>
         {
             try
             {
+                if (health.Since is not null) JournalHeader.Promise(http, health);
                 await next(http);
                 if (http.Response.HasStarted || http.Response.ContentLength > 0 || http.Response.ContentType is not null) return;
                 var problem = http.Response.StatusCode switch
@@ -166,8 +170,14 @@ public static class Problems
             }
             catch (JournalUnavailableException e) when (!http.Response.HasStarted)
             {
-                http.Response.Headers.RetryAfter = "1";
-                await Answer(http, "journal_unavailable", $"{e.Message} Send the same request again with the same Idempotency-Key: it is recorded once.").ExecuteAsync(http);
+                await Unavailable(http, health, e.Message);
+            }
+            catch (Exception e) when (e is DbException or TimeoutException && !http.Response.HasStarted)
+            {
+                // What is kept beside the streams is in the same database.
+                health.Failed(e);
+                if (!health.IsOut) app.Logger.LogError(e, "Request {Method} {Path} failed at the database.", http.Request.Method, http.Request.Path);
+                await Unavailable(http, health, new JournalUnavailableException().Message);
             }
             catch (ArchivedEventException e) when (!http.Response.HasStarted)
             {
@@ -189,6 +199,13 @@ public static class Problems
                 await Answer(http, "internal_error", "The request could not be completed. It is in the service's log.").ExecuteAsync(http);
             }
         });
+    }
+
+    private static Task Unavailable(HttpContext http, JournalHealth health, string message)
+    {
+        JournalHeader.Promise(http, health);
+        http.Response.Headers.RetryAfter = "1";
+        return Answer(http, "journal_unavailable", $"{message} Send the same request again with the same Idempotency-Key: it is recorded once.").ExecuteAsync(http);
     }
 
     private static string TypeOf(HttpContext http, string code) => $"{http.Request.Scheme}://{http.Request.Host}/problems/{code}";

@@ -34,7 +34,7 @@ public static class Program
 
         // What is kept, and in what.
         var database = Startup.OpenDatabase(settings);
-        var journal = database.Journal;
+        var journal = Startup.Watch(database, settings, time ?? TimeProvider.System);
         var snapshots = settings.SnapshotEvery == 0 ? null : new Snapshots(new SnapshotStore(database, TimeProvider.System), settings.SnapshotEvery);
         var catalogs = await new CatalogStore(database, settings.Defaults).PublishFile(settings.CatalogPath, clock.Now());
         var keys = await Startup.OpenKeys(new ApiKeys(database), settings, builder.Configuration, clock.Now());
@@ -47,7 +47,7 @@ public static class Program
         var services = new Services(host, journal, snapshots?.Store, catalogs, keys, new Profiles(database), inbox, stripe, denialIds, heads, clock, settings);
 
         builder.Services
-            .AddSingleton(journal).AddSingleton<ILedgerHost>(host).AddSingleton(inbox).AddSingleton(stripe).AddSingleton(services)
+            .AddSingleton(journal).AddSingleton<ILedgerHost>(host).AddSingleton(inbox).AddSingleton(stripe).AddSingleton(services).AddSingleton(journal.Health)
             .AddSingleton(time ?? TimeProvider.System).AddSingleton<DueWork>()
             .ConfigureHttpJsonOptions(json => ApiJson.Configure(json.SerializerOptions))
             .AddApiDocument();
@@ -56,7 +56,7 @@ public static class Program
         var app = builder.Build();
         app.CloseLast(host, database);
         snapshots?.LogTo(app.Logger);
-        app.UseProblems();
+        app.UseProblems(journal.Health);
         app.UseRouting();
         app.UseApiKeys(keys);
         app.MapApiDocument();
@@ -72,7 +72,7 @@ public static class Program
         v1.MapLedger(services);
         app.MapStripe(v1, services);
         v1.MapKeys(services);
-        app.MapSystem(v1);
+        app.MapSystem(v1, services);
         app.Announce(settings, database);
         return app;
     }

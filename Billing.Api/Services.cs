@@ -26,8 +26,11 @@ public sealed class HeadSigner(byte[] key)
 
 /// <summary>What the routes work with. All of it lives as long as the process, so routes capture it once instead of asking for each request.</summary>
 public sealed record Services(
-    ILedgerHost Host, IJournal Journal, ISnapshotStore? Snapshots, CatalogStore CatalogStore, ApiKeys Keys, Profiles Profiles, Inbox Inbox, StripeEvents StripeEvents, DenialIds DenialIds,
+    ILedgerHost Host, WatchedJournal Journal, ISnapshotStore? Snapshots, CatalogStore CatalogStore, ApiKeys Keys, Profiles Profiles, Inbox Inbox, StripeEvents StripeEvents, DenialIds DenialIds,
     HeadSigner Heads, Clock Clock, Settings Settings)
 {
     public Catalogs Catalogs => CatalogStore.Current;
+
+    /// <summary>Whether the journal answers.</summary>
+    public JournalHealth Health => Journal.Health;
 }

@@ -45,6 +45,9 @@ public sealed record Settings
     /// <summary>After so many events an organization's next snapshot is due; 0 takes and uses none.</summary>
     public required int SnapshotEvery { get; init; }
 
+    /// <summary>How long checks are answered from memory while the journal does not answer, where the catalog allows it.</summary>
+    public required TimeSpan OutageAnswerTime { get; init; }
+
     /// <summary>Who invoices are from.</summary>
     public required Seller Seller { get; init; }
 
@@ -73,6 +76,7 @@ public sealed record Settings
             Defaults = new CatalogDefaults(Days("DEFAULT_TRIAL_DAYS", 14), Days("BILLING_GRACE_PERIOD_DAYS", 3)),
             MaxResidentBytes = 1024L * 1024 * Number("Billing:ResidentMegabytes", 512, 1, 1_000_000),
             SnapshotEvery = Number("Billing:SnapshotEvery", Snapshots.EveryByDefault, 0, 1_000_000),
+            OutageAnswerTime = TimeSpan.FromSeconds(Number("Billing:OutageAnswerSeconds", 600, 0, 31_536_000)),
             Seller = Seller.Read(configuration),
             RunsDueWork = Get("Billing:DueWork") != "off",
         };

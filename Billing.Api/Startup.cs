@@ -43,6 +43,10 @@ internal static class Startup
         }
     }
 
+    /// <summary>The journal with one health for all who use it.</summary>
+    public static WatchedJournal Watch(Database database, Settings settings, TimeProvider time) =>
+        new(database.Journal, new JournalHealth(new JournalProbe(database, time).Run, time, settings.JournalTimeout, settings.OutageAnswerTime));
+
     public static async Task<CatalogStore> PublishFile(this CatalogStore catalogs, string path, Instant now)
     {
         var problems = await catalogs.Publish(await File.ReadAllBytesAsync(path), now);

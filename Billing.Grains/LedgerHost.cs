@@ -19,8 +19,10 @@ public sealed class LedgerHost : ILedgerHost, IAsyncDisposable
     }
 
     private readonly ConcurrentDictionary<string, Resident> residents = new(StringComparer.Ordinal);
-    private readonly IJournal journal;
+    private readonly WatchedJournal journal;
+    private readonly JournalHealth health;
     private readonly JournalWriter writer;
+    private readonly Patience patience;
     private readonly Func<Catalogs> catalogs;
     private readonly Snapshots? snapshots;
     private readonly long maxResidentBytes;
@@ -28,16 +30,19 @@ public sealed class LedgerHost : ILedgerHost, IAsyncDisposable
     private int activations;
     private long nextEviction;
 
+    /// <param name="journal">One that is watched already shares its health with whoever else reads it.</param>
     /// <param name="catalogs">The catalogs as they are now; asked for each batch and each check.</param>
     /// <param name="maxResidentBytes">About how much memory resident organizations may take before idle ones are evicted.</param>
     /// <param name="snapshots">What organizations are activated from; ends with this host. Null folds every stream from its first event.</param>
     public LedgerHost(IJournal journal, Func<Catalogs> catalogs, long maxResidentBytes, Snapshots? snapshots = null)
     {
-        this.journal = journal;
+        this.journal = journal as WatchedJournal ?? new WatchedJournal(journal, new JournalHealth(() => journal.ListOrganizations("", 1).AsTask(), TimeProvider.System));
         this.catalogs = catalogs;
         this.snapshots = snapshots;
         this.maxResidentBytes = maxResidentBytes;
-        writer = new JournalWriter(journal);
+        health = this.journal.Health;
+        writer = new JournalWriter(this.journal);
+        patience = new Patience(this.journal, GiveUp);
     }
 
     public int ResidentCount => residents.Count;
@@ -48,6 +53,8 @@ public sealed class LedgerHost : ILedgerHost, IAsyncDisposable
     /// <returns>How many were evicted.</returns>
     public int Evict(long? maxBytes = null)
     {
+        // What is forgotten now could not be read again, and without commands nothing grows.
+        if (health.IsOut) return 0;
         var limit = maxBytes ?? maxResidentBytes;
         var total = residents.Sum(r => r.Value.Session.ApproximateBytes);
         if (total <= limit) return 0;
@@ -70,6 +77,7 @@ public sealed class LedgerHost : ILedgerHost, IAsyncDisposable
         stopping = true;
         foreach (var resident in residents.Values)
             while (!resident.Session.TryRetire()) await Task.Delay(1);
+        await patience.DisposeAsync();
         await writer.DisposeAsync();
         if (snapshots is not null) await snapshots.DisposeAsync();
     }
@@ -89,6 +97,15 @@ public sealed class LedgerHost : ILedgerHost, IAsyncDisposable
         if (now >= due && Interlocked.CompareExchange(ref nextEviction, now + EvictEveryMilliseconds, due) == due)
             ThreadPool.UnsafeQueueUserWorkItem(static host => host.Evict(), this, preferLocal: false);
         return resident.Session;
+    }
+
+    /// <summary>Whether reads may be answered from what was last known, now that the journal cannot say whether it is the last.</summary>
+    private bool MayAnswer => health.MayAnswer && catalogs().Current.OnJournalOutage == OnJournalOutage.Answer;
+
+    private void GiveUp(long arrivedBefore)
+    {
+        var reason = new JournalUnavailableException();
+        foreach (var resident in residents.Values) resident.Session.GiveUp(arrivedBefore, reason);
     }
 
     private void Forget(string id, LedgerSession session)
@@ -115,6 +132,8 @@ public sealed class LedgerHost : ILedgerHost, IAsyncDisposable
         {
             while (true)
             {
+                // At once, and nothing piles up: whoever waited would wait for the same.
+                if (host.health.IsOut) throw new JournalUnavailableException();
                 var session = host.Session(id);
                 if (session.Execute(commands, atomic) is { } executing)
                 {
@@ -174,19 +193,31 @@ public sealed class LedgerHost : ILedgerHost, IAsyncDisposable
         /// <summary>Resident: answered here and now. Otherwise loaded first.</summary>
         private ValueTask<T> With<T>(Func<State, T> read)
         {
+            if (host.health.IsOut) return new(FromMemory(read, new JournalUnavailableException()));
             var session = host.Session(id);
             return session.Published is { } state ? new(Answer(session, state, read)) : Loaded();
 
             async ValueTask<T> Loaded()
             {
-                while (true)
+                try
                 {
-                    var session = host.Session(id);
-                    if (await session.Current() is { } state) return Answer(session, state, read);
-                    host.Forget(id, session);
+                    while (true)
+                    {
+                        var session = host.Session(id);
+                        if (await session.Current() is { } state) return Answer(session, state, read);
+                        host.Forget(id, session);
+                    }
+                }
+                catch (JournalUnavailableException unavailable)
+                {
+                    return FromMemory(read, unavailable);
                 }
             }
         }
+
+        /// <summary>What was last known to be durable, for as long as the catalog and the settings say.</summary>
+        private T FromMemory<T>(Func<State, T> read, JournalUnavailableException unavailable) =>
+            host.residents.TryGetValue(id, out var resident) && resident.Session.LastKnown is { Version: > 0 } known && host.MayAnswer ? read(known) : throw unavailable;
 
         private T Answer<T>(LedgerSession session, State state, Func<State, T> read)
         {

@@ -18,6 +18,9 @@ public sealed class LedgerSession
     /// <summary>How often a batch is decided again when other writers are faster, before its callers are told to retry.</summary>
     public const int MaxAttempts = 8;
 
+    /// <summary>How many commands may wait; whoever comes then is told to try again.</summary>
+    public const int MaxWaitingCommands = 20 * MaxBatchCommands;
+
     private const int PageSize = 1_000;
 
     private static readonly Dictionary<string, string> NoMetadata = [];
@@ -31,11 +34,15 @@ public sealed class LedgerSession
 
     private readonly Lock gate = new();
     private List<Request> waiting = [];
+    private List<Request> taken = [];
+    private int waitingCommands;
     private bool running;
     private bool retired;
+    private volatile bool hasGivenUp;
 
-    // Of the loop alone, except that Published may be read by anyone.
+    // Of the loop alone, except that Published and LastKnown may be read by anyone.
     private State? published;
+    private State? lastKnown;
     private byte[] lastHash = HashChain.Start;
     private readonly CommandMemory memory = new();
 
@@ -55,6 +62,9 @@ public sealed class LedgerSession
     /// <summary>The last published state: everything in it is durable. Null until it is loaded.</summary>
     public State? Published => Volatile.Read(ref published);
 
+    /// <summary>The last state that was published, which stays when it is not known any more whether it is the last one: everything in it is durable, and more may be.</summary>
+    public State? LastKnown => Volatile.Read(ref lastKnown);
+
     /// <summary>Commands, with the way to answer them. With no commands, it asks only for the state to be loaded.</summary>
     private sealed class Request(IReadOnlyList<Command> commands, bool atomic)
     {
@@ -63,13 +73,17 @@ public sealed class LedgerSession
         public readonly TaskCompletionSource<CommandResult[]> Done = new();
         public readonly CommandOutcome[] Outcomes = new CommandOutcome[commands.Count];
         public readonly CommandResult[] Results = new CommandResult[commands.Count];
+        public readonly long ArrivedAt = Environment.TickCount64;
         public Exception? Failure;
+
+        /// <summary>Its caller was told that the journal does not answer. What is under way for it may still be written.</summary>
+        public bool IsGivenUp;
 
         /// <summary>The caller goes on within this call, on this thread.</summary>
         public void Answer()
         {
-            if (Failure is null) Done.SetResult(Results);
-            else Done.SetException(Failure);
+            if (Failure is null) Done.TrySetResult(Results);
+            else Done.TrySetException(Failure);
         }
 
         /// <summary>The caller goes on on a thread of its own.</summary>
@@ -81,13 +95,17 @@ public sealed class LedgerSession
 
     /// <summary>Decides and records. All requests of a session are decided in the order in which they came.</summary>
     /// <returns>Null when this session has retired: ask the host for the one that took its place.</returns>
+    /// <exception cref="JournalUnavailableException">Too many wait already. Nothing was recorded.</exception>
     public Task<CommandResult[]>? Execute(IReadOnlyList<Command> commands, bool atomic)
     {
         var request = new Request(commands, atomic);
         lock (gate)
         {
             if (retired) return null;
+            if (waitingCommands > 0 && waitingCommands + commands.Count > MaxWaitingCommands)
+                throw new JournalUnavailableException($"{waitingCommands} commands of '{Organization}' wait for the journal already.");
             waiting.Add(request);
+            waitingCommands += commands.Count;
             if (running) return request.Done.Task;
             running = true;
         }
@@ -121,12 +139,32 @@ public sealed class LedgerSession
         }
     }
 
+    /// <summary>Tells those who came before then that the journal takes too long. Who waits is not begun; what has been begun comes to its end, and a repeat finds out which.</summary>
+    /// <param name="arrivedBefore">In <see cref="Environment.TickCount64"/>.</param>
+    public void GiveUp(long arrivedBefore, JournalUnavailableException reason)
+    {
+        List<Request> late = [];
+        lock (gate)
+        {
+            if (!running) return;
+            late.AddRange(taken.Where(r => r.ArrivedAt < arrivedBefore && !r.IsGivenUp));
+            foreach (var request in late) request.IsGivenUp = true;
+            hasGivenUp |= late.Count > 0;
+            var count = 0;
+            while (count < waiting.Count && waiting[count].ArrivedAt < arrivedBefore) waitingCommands -= waiting[count++].Commands.Count;
+            late.AddRange(waiting.GetRange(0, count));
+            waiting.RemoveRange(0, count);
+        }
+        // Whoever waited goes on elsewhere: there may be many, of many organizations.
+        foreach (var request in late) ThreadPool.UnsafeQueueUserWorkItem(static given => given.request.Done.TrySetException(given.reason), (request, reason), preferLocal: false);
+    }
+
     /// <summary>About how much memory this session takes.</summary>
     public long ApproximateBytes
     {
         get
         {
-            if (Published is not { } state) return 1_024;
+            if (LastKnown is not { } state) return 1_024;
             var counters = 0;
             foreach (var use in state.Usage) counters += use.Counters.Length + use.Past.Length + 1;
             var metadata = 0;
@@ -163,7 +201,7 @@ public sealed class LedgerSession
         List<Request> batch;
         lock (gate)
         {
-            batch = TakeBatch();
+            taken = batch = TakeBatch();
             running = batch.Count > 0;
         }
         // When the loop rests its thread is free: one caller can have it, which saves a hop. Otherwise nobody holds up the next batch.
@@ -177,6 +215,7 @@ public sealed class LedgerSession
     {
         var (count, commands) = (0, 0);
         while (count < waiting.Count && (count == 0 || commands + waiting[count].Commands.Count <= MaxBatchCommands)) commands += waiting[count++].Commands.Count;
+        waitingCommands -= commands;
         if (count == waiting.Count)
         {
             var all = waiting;
@@ -194,12 +233,17 @@ public sealed class LedgerSession
         JournalUnavailableException? unknown = null;
         for (var attempt = 0; attempt < MaxAttempts;)
         {
-            var state = published ?? await ReadOn(null);
-            var decided = Decide(batch, state, asked);
-            if (decided.Unsure.Count > 0)
+            if (published is not { } state)
             {
-                // Before anything is refused or found done, the journal is asked: an old success must not become a refusal because things changed since.
-                await Ask(decided.Unsure, asked);
+                state = await ReadOn(null);
+                asked.IsFresh = true;
+            }
+            if (!AnyoneWaits(batch)) return;
+            var decided = Decide(batch, state, asked);
+            // Before anything is refused or found done, the journal is asked: an old success must not become a refusal because things changed since.
+            if (decided.Unsure.Count > 0 || (decided is { Events.Count: 0, Refuses: true } && !asked.IsFresh))
+            {
+                await Ask(decided, state, asked);
                 continue;
             }
             if (decided.Events.Count == 0)
@@ -240,16 +284,35 @@ public sealed class LedgerSession
                 return;
             }
             // Another activation wrote: read what it did, and decide again on that.
-            if (outcome == AppendOutcome.VersionConflict) await ReadOn(state);
+            if (outcome == AppendOutcome.VersionConflict)
+            {
+                await ReadOn(state);
+                asked.IsFresh = true;
+            }
             await Ask(CommandIds(batch), asked);
         }
         throw unknown ?? new JournalUnavailableException($"Other writers of '{Organization}' were faster {MaxAttempts} times.");
+    }
+
+    /// <summary>Those whose callers were told meanwhile that it takes too long are not tried again.</summary>
+    private bool AnyoneWaits(List<Request> batch)
+    {
+        if (!hasGivenUp) return true;
+        lock (gate)
+        {
+            hasGivenUp = false;
+            batch.RemoveAll(static r => r.IsGivenUp);
+        }
+        return batch.Count > 0;
     }
 
     /// <summary>What the journal was asked for and said. Made at the first question: most batches have none.</summary>
     private sealed class Asked
     {
         private Dictionary<string, RecordedCommand?>? answers;
+
+        /// <summary>The state was the journal's at some time since the batch was taken: it may be refused by it.</summary>
+        public bool IsFresh;
 
         public bool Knows(string commandId) => answers?.ContainsKey(commandId) == true;
 
@@ -266,6 +329,9 @@ public sealed class LedgerSession
         public readonly List<LedgerEvent> Events = new(commands);
         public readonly List<StoredEvent> Stored = new(commands);
         public readonly List<string> Unsure = [];
+
+        /// <summary>A command came to nothing that is recorded: a refusal, or that all is as asked.</summary>
+        public bool Refuses;
 
         public List<LedgerEvent> EventsFrom(int first, int count) => count == Events.Count ? Events : Events.GetRange(first, count);
 
@@ -306,7 +372,11 @@ public sealed class LedgerSession
         var recorded = Recorded(command.Id, decided, asked);
         var decision = Decider.Decide(decided.State, book, command, recorded);
         // What writes nothing has nothing that the journal's index could catch: neither a refusal nor an answer that all is as asked.
-        if (decision.Events.IsEmpty && recorded is null && !asked.Knows(command.Id) && !memory.IsComplete) decided.Unsure.Add(command.Id);
+        if (decision.Events.IsEmpty && recorded is null)
+        {
+            decided.Refuses = true;
+            if (!asked.Knows(command.Id) && !memory.IsComplete) decided.Unsure.Add(command.Id);
+        }
         if (decision.Rejection is { } rejection) return new CommandOutcome(0, 0, 0, rejection);
         if (decision.Events.IsEmpty) return new CommandOutcome(0, 0, recorded?.Version ?? 0, null);
 
@@ -343,6 +413,19 @@ public sealed class LedgerSession
     private async ValueTask<bool> IsWritten(StoredEvent last) =>
         await journal.ReadStream(Organization, last.Version, 1) is [var found] && found.Hash.AsSpan().SequenceEqual(last.Hash);
 
+    /// <summary>Asks for the ids that are not known, and, where the batch writes nothing that would find it out, whether this is the stream's last state: another activation may have written.</summary>
+    private async ValueTask Ask(Decided decided, State state, Asked asked)
+    {
+        var reading = decided.Events.Count == 0 && !asked.IsFresh ? journal.ReadHead(Organization).AsTask() : null;
+        if (decided.Unsure.Count > 0) await Ask(decided.Unsure, asked);
+        if (reading is null) return;
+        var head = await reading ?? StreamHead.None;
+        // What the journal does not have (any more) is not so, whatever this session remembers.
+        if (head.Version < state.Version || (head.Version == state.Version && !head.Hash.AsSpan().SequenceEqual(lastHash))) await ReadOn(null);
+        else if (head.Version > state.Version) await ReadOn(state);
+        asked.IsFresh = true;
+    }
+
     private static List<string> CommandIds(List<Request> batch) => [.. batch.SelectMany(r => r.Commands).Select(c => c.Id)];
 
     private async ValueTask Ask(List<string> commandIds, Asked asked)
@@ -356,7 +439,7 @@ public sealed class LedgerSession
         foreach (var stored in decided.Stored)
             if (stored.CommandId is { } id) memory.Add(id, new RecordedCommand(stored.Version, stored.ContentHash!));
         lastHash = decided.Stored[^1].Hash;
-        Volatile.Write(ref published, decided.State);
+        Publish(decided.State);
         schedule?.Published(decided.State, lastHash);
     }
 
@@ -428,9 +511,15 @@ public sealed class LedgerSession
             }
             if (page.Count < PageSize) break;
         }
-        Volatile.Write(ref published, state);
+        Publish(state);
         if (from is null) schedule?.Loaded(begun, state, lastHash);
         return state;
+    }
+
+    private void Publish(State state)
+    {
+        Volatile.Write(ref lastKnown, state);
+        Volatile.Write(ref published, state);
     }
 }
 

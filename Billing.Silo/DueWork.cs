@@ -12,7 +12,7 @@ namespace Billing.Silo;
 /// What happens without traffic: windows that ended are closed and expired tokens written off. The due organizations
 /// are found through the journal's index, never by waking every actor.
 /// </summary>
-public sealed partial class DueWork(IJournal journal, ILedgerHost host, Inbox inbox, TimeProvider time, ILogger<DueWork> log) : BackgroundService
+public sealed partial class DueWork(WatchedJournal journal, ILedgerHost host, Inbox inbox, TimeProvider time, ILogger<DueWork> log) : BackgroundService
 {
     private const int PageSize = 200;
 
@@ -62,7 +62,8 @@ public sealed partial class DueWork(IJournal journal, ILedgerHost host, Inbox in
         {
             try
             {
-                await RunOnce();
+                // What is due waits; once an outage is known it need not be said every second.
+                if (!journal.Health.IsOut) await RunOnce();
             }
             catch (Exception e) when (e is not OperationCanceledException)
             {

@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Text.Json;
+using Billing.Grains.Journal;
 
 namespace Billing.Api.Stripe;
 
@@ -59,7 +60,7 @@ public static class Webhook
 }
 
 /// <summary>Tries again what is stored and not applied.</summary>
-public sealed partial class InboxRetry(StripeEvents events, ILogger<InboxRetry> log) : BackgroundService
+public sealed partial class InboxRetry(StripeEvents events, JournalHealth health, ILogger<InboxRetry> log) : BackgroundService
 {
     private static readonly TimeSpan Every = TimeSpan.FromSeconds(5);
 
@@ -73,6 +74,7 @@ public sealed partial class InboxRetry(StripeEvents events, ILogger<InboxRetry> 
             {
                 try
                 {
+                    if (health.IsOut) continue;
                     await events.ApplyPending();
                     if (isFirst) await events.ApplyUnclaimed();
                     isFirst = false;

@@ -20,6 +20,9 @@ public sealed record Catalog
 
     public AllowanceOnUpgrade AllowanceOnUpgrade { get; init; }
 
+    /// <summary>What becomes of checks while the journal does not answer.</summary>
+    public OnJournalOutage OnJournalOutage { get; init; }
+
     /// <summary>On invoices, unless the organization has terms of its own; null is none.</summary>
     public TaxTerms? Tax { get; init; }
 
@@ -54,6 +57,9 @@ public sealed record Catalog
 }
 
 public enum AllowanceOnUpgrade { Full, Prorated }
+
+/// <summary>While the journal does not answer: checks are answered from memory, or refused.</summary>
+public enum OnJournalOutage { Answer, Deny }
 
 public enum FeatureType { Boolean, Static, Metered }
 

@@ -51,7 +51,7 @@ public sealed class CatalogReader
 
     private Catalog ReadCatalog(CatalogNode root)
     {
-        root.Only("$schema", "currency", "fallback_plan", "grace_days", "allowance_on_upgrade", "tax", "invoice_due_days", "warn_at", "tokens_low", "features", "plans", "token_packages");
+        root.Only("$schema", "currency", "fallback_plan", "grace_days", "allowance_on_upgrade", "on_journal_outage", "tax", "invoice_due_days", "warn_at", "tokens_low", "features", "plans", "token_packages");
         currency = ReadCurrency(root, "currency") ?? "usd";
         var features = ReadFeatures(root);
         var plans = root.Entries("plans", MaxPlans).Select(p => ReadPlan(p.Id, p.Node, features, root)).ToList();
@@ -68,6 +68,7 @@ public sealed class CatalogReader
             FallbackPlan = fallback,
             GraceDays = root.Days("grace_days", defaults.GraceDays) ?? defaults.GraceDays,
             AllowanceOnUpgrade = root.Choice("allowance_on_upgrade", AllowanceOnUpgrade.Full),
+            OnJournalOutage = root.Choice("on_journal_outage", OnJournalOutage.Answer),
             Tax = ReadTax(root),
             InvoiceDueDays = (int)(root.Whole("invoice_due_days", 0, 365, required: false) ?? 15),
             TokensLow = root.Whole("tokens_low", 1, Quantity.MaxUnits, required: false),

@@ -10,7 +10,7 @@ internal sealed class ScriptedJournal : IJournal
 {
     private readonly ConcurrentQueue<Func<IReadOnlyList<StreamAppend>, ValueTask<IReadOnlyList<AppendOutcome>>>> script = [];
 
-    public MemoryJournal Inner { get; } = new();
+    public MemoryJournal Inner { get; set; } = new();
 
     /// <summary>How many groups were to be written, and the appends in each.</summary>
     public ConcurrentQueue<IReadOnlyList<StreamAppend>> Groups { get; } = [];

@@ -191,6 +191,55 @@ public sealed class SessionTests : IAsyncLifetime
         await AssertChain(limit + 1);
     }
 
+    [Fact]
+    public async Task what_another_activation_made_possible_is_not_refused_by_what_this_one_remembers()
+    {
+        await acme.Execute(Sessions.Use("all", "jobs", 300));
+        await using var other = NewHost(journal.Inner);
+        await other.Organization("acme").Execute(new SetPlan("pro", null) { Id = "plan", ContentHash = [1], At = Sessions.At });
+
+        var result = await acme.Execute(Sessions.Use("u", "jobs"));
+
+        Assert.Null(result.Rejection);
+        Assert.Equal(4, result.Events.Single().Version);
+        await AssertChain(4);
+    }
+
+    [Fact]
+    public async Task what_another_activation_recorded_is_not_refused_here_because_it_used_up_the_rest()
+    {
+        await using var other = NewHost(journal.Inner);
+        await acme.Execute(Sessions.Use("almost-all", "jobs", 299));
+        await other.Organization("acme").Execute(Sessions.Use("last", "jobs"));
+        Assert.Equal(RejectionKind.QuotaExceeded, (await acme.Execute(Sessions.Use("more", "jobs"))).Rejection!.Kind);
+
+        Assert.True((await acme.Execute(Sessions.Use("last", "jobs"))).Replayed);
+        // And from a session that was never told, whose own memory has room for every id of the stream.
+        await using var third = NewHost(journal.Inner);
+        await third.Organization("acme").Read(Sessions.At);
+        await acme.Execute(new SetPlan("pro", null) { Id = "plan", ContentHash = [1], At = Sessions.At });
+        await acme.Execute(Sessions.Use("huge", "jobs", 8700));
+        Assert.True((await third.Organization("acme").Execute(Sessions.Use("huge", "jobs", 8700))).Replayed);
+        await AssertChain(5);
+    }
+
+    [Fact]
+    public async Task what_the_journal_has_lost_is_forgotten_before_anything_is_refused_by_it()
+    {
+        var opened = await journal.ReadStream("acme", 1, 1);
+        await acme.Execute(Sessions.Use("all", "jobs", 300));
+        // A server's copy took over, and it had not heard of the last event.
+        journal.Inner = new MemoryJournal();
+        await journal.Inner.AppendGroup([new StreamAppend("acme", 0, opened, null)]);
+
+        var result = await acme.Execute(Sessions.Use("u", "jobs"));
+
+        Assert.Null(result.Rejection);
+        Assert.Equal(2, result.Events.Single().Version);
+        Assert.Equal(1, (await acme.Check("jobs", 1, Sessions.At)).Entitlement!.Used);
+        await AssertChain(2);
+    }
+
     // ---- unknown outcomes
 
     [Fact]

@@ -198,6 +198,7 @@ public class CatalogTests
     [InlineData("grace_days", "-1", "$.grace_days", "from 0 to 730, or \"default\"")]
     [InlineData("grace_days", "\"three\"", "$.grace_days", "from 0 to 730, or \"default\"")]
     [InlineData("grace_days", "1.5", "$.grace_days", "from 0 to 730, or \"default\"")]
+    [InlineData("on_journal_outage", "\"guess\"", "$.on_journal_outage", "guess is unknown. Known: answer, deny.")]
     [InlineData("allowance_on_upgrade", "\"half\"", "$.allowance_on_upgrade", "half is unknown. Known: full, prorated.")]
     [InlineData("tax/rate", "8", "$.tax.rate", "A rate is a text")]
     [InlineData("tax/rate", "\"100.5\"", "$.tax.rate", "A rate is a text")]

@@ -17,6 +17,7 @@ internal static class TestCatalog
           "fallback_plan": "free",
           "grace_days": 5,
           "allowance_on_upgrade": "prorated",
+          "on_journal_outage": "deny",
           "tax": { "name": "Sales tax", "rate": "7.25", "inclusive": true },
           "invoice_due_days": 30,
           "warn_at": [50, 100],

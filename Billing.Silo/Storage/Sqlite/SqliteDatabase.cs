@@ -10,6 +10,9 @@ namespace Billing.Silo.Storage.Sqlite;
 /// <summary>One SQLite file: write-ahead log, synchronous=FULL, one writer at a time within the process.</summary>
 public sealed class SqliteDatabase : Database
 {
+    /// <summary>How long a statement waits for another process's lock.</summary>
+    private const int BusySeconds = 5;
+
     private readonly string connectionString;
     private readonly SemaphoreSlim writing = new(1, 1);
     private readonly SqliteConnection writer;
@@ -39,7 +42,7 @@ public sealed class SqliteDatabase : Database
     public static SqliteDatabase Open(string path)
     {
         if (Path.GetDirectoryName(Path.GetFullPath(path)) is { } folder) Directory.CreateDirectory(folder);
-        var database = new SqliteDatabase(path, new SqliteConnectionStringBuilder { DataSource = path, Pooling = false }.ToString());
+        var database = new SqliteDatabase(path, new SqliteConnectionStringBuilder { DataSource = path, Pooling = false, DefaultTimeout = BusySeconds }.ToString());
         database.writer.Execute("PRAGMA journal_mode = WAL;");
         database.Migrate(path);
         database.statements = new Statements(database.writer);
@@ -147,7 +150,7 @@ public sealed class SqliteDatabase : Database
             connection.Open();
             // FULL: a commit is on the disk before it is answered. A reader of another process may hold a lock for a moment.
             // No commit checkpoints: the checkpointer does.
-            connection.Execute("PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -16384;");
+            connection.Execute($"PRAGMA synchronous = FULL; PRAGMA busy_timeout = {BusySeconds * 1000}; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -16384;");
             return connection;
         }
         catch
