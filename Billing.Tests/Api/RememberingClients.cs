@@ -87,8 +87,9 @@ internal sealed class RememberingClients(ITestOutputHelper output)
                         // The service is gone, and its clients with it.
                         return;
                     }
+                    // Nobody hammers at a closed door.
+                    await Task.Delay(50, CancellationToken.None);
                     if (!insists || stop.IsCancellationRequested) break;
-                    await Task.Delay(20, CancellationToken.None);
                 }
             }
         })));
@@ -112,13 +113,13 @@ internal sealed class RememberingClients(ITestOutputHelper output)
         output.WriteLine($"{acknowledged.Count} requests answered; {unanswered.Count} not, of which {written} had been written; {Unavailable} times 503, at most after {LongestWait.TotalSeconds:0.00} s");
 
         // A repeat finds the truth: recorded by now, and once.
-        foreach (var sent in unanswered.Keys.Concat(acknowledged.Keys.Take(50)))
+        await Parallel.ForEachAsync(unanswered.Keys.Concat(acknowledged.Keys.Take(50)), new ParallelOptions { MaxDegreeOfParallelism = Clients }, async (sent, _) =>
         {
             var ids = await Use(service, sent);
             Assert.True(ids is not null, $"{sent.Key} is refused although nothing is wrong any more.");
             foreach (var (item, id) in sent.Items.Zip(ids))
                 if (records[sent.Organization].GetValueOrDefault(item) is { } before) Assert.Equal(before.Id, id);
-        }
+        });
         var after = await Records(service);
         var items = acknowledged.Keys.Concat(unanswered.Keys).SelectMany(s => s.Items).Order(StringComparer.Ordinal);
         Assert.Equal(items, after.Values.SelectMany(r => r.Keys).Order(StringComparer.Ordinal));

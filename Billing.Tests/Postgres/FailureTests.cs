@@ -1,0 +1,144 @@
+using System.Diagnostics;
+using System.Globalization;
+using Billing.Tests.Api;
+using Xunit.Abstractions;
+
+namespace Billing.Tests.Postgres;
+
+/// <summary>
+/// The service goes on while its database is stopped, killed, cut off, deaf or full. Nobody waits longer than is set,
+/// everything recovers by itself, what was acknowledged is stored, and nothing is recorded twice.
+/// </summary>
+public sealed class FailureTests(ITestOutputHelper output)
+{
+    private static readonly int StopRounds = int.Parse(Environment.GetEnvironmentVariable("STOP_ROUNDS") ?? "3", CultureInfo.InvariantCulture);
+
+    private static readonly TimeSpan Timeout = TimeSpan.FromSeconds(2);
+
+    private readonly RememberingClients clients = new(output);
+    private readonly int seed = Environment.TickCount;
+
+    [Fact]
+    public async Task the_server_is_stopped_at_once_and_started_again_under_load()
+    {
+        using var server = PostgresServer.Start();
+        await using var api = await Start(server.ConnectionString(server.CreateDatabase()));
+        var random = new Random(seed);
+        for (var round = 0; round < StopRounds; round++)
+        {
+            await UnderLoad(api, $"r{round}", async () =>
+            {
+                // Every other time without even a signal that it could hear.
+                if (round % 2 == 0) server.Stop();
+                else server.Kill();
+                await Out(api);
+                // Some restarts are quick and some are not.
+                await Task.Delay(random.Next(1_000));
+                server.StartAgain();
+                await Recovered(api);
+            });
+        }
+        await AssertAudit(api);
+    }
+
+    [Fact]
+    public async Task the_line_to_the_server_delays_and_cuts_and_swallows_acknowledgements()
+    {
+        using var proxy = new LoopbackProxy(PostgresServer.Shared.Port);
+        var database = PostgresServer.Shared.CreateDatabase();
+        await using var api = await Start(PostgresServer.Shared.ConnectionString(database).Replace($"Port={PostgresServer.Shared.Port}", $"Port={proxy.Port}", StringComparison.Ordinal));
+        await UnderLoad(api, "slow", async () =>
+        {
+            var before = clients.Acknowledged;
+            proxy.Delay(TimeSpan.FromMilliseconds(200));
+            // Slow is not out.
+            await Until(() => clients.Acknowledged > before + 20);
+            Assert.Equal(0, clients.Unavailable);
+            proxy.Mend();
+        });
+        for (var i = 0; i < 3; i++)
+            await UnderLoad(api, $"lost{i}", async () =>
+            {
+                // What is committed now is not acknowledged, and then the line breaks.
+                proxy.SwallowAnswers();
+                await Until(() => Interlocked.Read(ref proxy.SentMeanwhile) > 0);
+                proxy.Cut();
+                await Out(api);
+                proxy.Mend();
+                await Recovered(api);
+            });
+        await UnderLoad(api, "deaf", async () =>
+        {
+            proxy.SwallowAnswers();
+            await Out(api);
+            var asked = Stopwatch.StartNew();
+            (await api.Check("acme", "calls")).Expect(200);
+            Assert.True(asked.Elapsed < TimeSpan.FromSeconds(1), $"A check took {asked.Elapsed}.");
+            // Longer than anybody's patience; then all that was held back arrives at once.
+            await Task.Delay(Timeout);
+            proxy.Mend();
+            await Recovered(api);
+        });
+        await AssertAudit(api);
+    }
+
+    // ---- helpers
+
+    private static async Task<TestApi> Start(string connectionString)
+    {
+        var api = await TestApi.Start(RememberingClients.Catalog, args:
+            [$"--ConnectionStrings:Ledger={connectionString}", $"--Billing:JournalTimeoutMilliseconds={Timeout.TotalMilliseconds}", "--Logging:LogLevel:Default=None"]);
+        await RememberingClients.Open(api.Http);
+        return api;
+    }
+
+    /// <summary>Something happens while clients write, before and after it.</summary>
+    private async Task UnderLoad(TestApi api, string round, Func<Task> happens)
+    {
+        using var stop = new CancellationTokenSource();
+        var started = clients.Acknowledged;
+        var writing = clients.Write([api.Http], round, seed, stop.Token);
+        try
+        {
+            await Until(() => clients.Acknowledged > started + 50);
+            var watch = Stopwatch.StartNew();
+            await happens();
+            var recovered = clients.Acknowledged;
+            await Until(() => clients.Acknowledged > recovered + 50);
+            output.WriteLine($"{round}: {watch.Elapsed.TotalSeconds:0.0} s; {clients.Acknowledged} answered by now, {clients.Unavailable} refused");
+        }
+        finally
+        {
+            await stop.CancelAsync();
+            await writing;
+        }
+    }
+
+    private static async Task Out(TestApi api)
+    {
+        Answer? last = null;
+        await Until(async () => (last = await api.Check("acme", "calls")).Expect(200).Headers.ContainsKey("Ledger-Journal"));
+        Assert.StartsWith("unavailable; since=2026-11-20T10:00:00Z", last!.Headers["Ledger-Journal"], StringComparison.Ordinal);
+    }
+
+    private static async Task Recovered(TestApi api)
+    {
+        var waited = Stopwatch.StartNew();
+        await Until(async () => (await api.Get("/health/ready", api.Anonymous)).String("status") == "ready");
+        Assert.True(waited.Elapsed < TimeSpan.FromSeconds(10), $"It took {waited.Elapsed} to recover.");
+    }
+
+    private async Task AssertAudit(TestApi api)
+    {
+        Assert.True(clients.LongestWait < Timeout + TimeSpan.FromSeconds(2), $"Somebody waited {clients.LongestWait} for a 503.");
+        await clients.Audit(api.Http);
+    }
+
+    private static Task Until(Func<bool> condition) => Until(() => Task.FromResult(condition()));
+
+    private static async Task Until(Func<Task<bool>> condition)
+    {
+        for (var waited = Stopwatch.StartNew(); !await condition(); await Task.Delay(5))
+            Assert.True(waited.Elapsed < TimeSpan.FromSeconds(60), "It does not come about.");
+    }
+}
