@@ -15,13 +15,19 @@ internal sealed class RememberingClients(ITestOutputHelper output)
 {
     public static readonly string[] Organizations = ["acme", "globex", "initech", "umbrella"];
 
-    /// <summary><c>calls</c> are unlimited and counted for ever.</summary>
+    /// <summary><c>calls</c> are unlimited, <c>jobs</c> are not; both are counted for ever.</summary>
     public const string Catalog = """
         {
           "currency": "usd",
           "fallback_plan": "free",
-          "features": { "calls": { "name": "calls", "type": "metered", "meter": { "unit": "call", "window": "lifetime" }, "mode": "block" } },
-          "plans": { "free": { "name": "Free", "features": { "calls": "unlimited" } } }
+          "features": {
+            "calls": { "name": "calls", "type": "metered", "meter": { "unit": "call", "window": "lifetime" }, "mode": "block" },
+            "jobs": { "name": "jobs", "type": "metered", "meter": { "unit": "job", "window": "lifetime" }, "mode": "block" }
+          },
+          "plans": {
+            "free": { "name": "Free", "features": { "calls": "unlimited", "jobs": 5 } },
+            "pro": { "name": "Pro", "features": { "calls": "unlimited", "jobs": 50 } }
+          }
         }
         """;
 
@@ -56,7 +62,7 @@ internal sealed class RememberingClients(ITestOutputHelper output)
 
     /// <summary>
     /// Writes until it is stopped, or until the service is gone. Half of the clients insist when they hear that the journal
-    /// is unavailable, at any of the services; the others go on with something else.
+    /// is unavailable, at any of the services; the others go on with something else. Of several services, some requests go to all at once.
     /// </summary>
     /// <param name="round">Stands in every key.</param>
     /// <param name="answered">Told after every answer how many there have been in this run.</param>
@@ -74,7 +80,7 @@ internal sealed class RememberingClients(ITestOutputHelper output)
                 {
                     try
                     {
-                        if (await Use(services[random.Next(services.Count)], sent) is { } ids)
+                        if (await Use(random.Next(4) == 0 ? services : [services[random.Next(services.Count)]], sent) is { } ids)
                         {
                             acknowledged[sent] = ids;
                             unanswered.TryRemove(sent, out _);
@@ -142,6 +148,14 @@ internal sealed class RememberingClients(ITestOutputHelper output)
         return new Sent(organization, key, items, JsonSerializer.Serialize(new { items = items.Select(Use), atomic = random.Next(2) == 0 }));
 
         object Use(string item) => new { feature = "calls", quantity = random.Next(1, 9), metadata = new { item } };
+    }
+
+    /// <summary>The same to all of these at the same time: whoever answers, answers the same.</summary>
+    private async Task<string[]?> Use(IReadOnlyList<HttpClient> services, Sent sent)
+    {
+        var answers = (await Task.WhenAll(services.Select(s => Use(s, sent)))).OfType<string[]>().ToList();
+        Assert.All(answers, ids => Assert.Equal(answers[0], ids));
+        return answers.FirstOrDefault();
     }
 
     /// <returns>The ids of what was recorded, in the order of the items; null when the journal is unavailable.</returns>

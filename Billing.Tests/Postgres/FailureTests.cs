@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Text;
 using Billing.Tests.Api;
 using Xunit.Abstractions;
 
@@ -12,6 +13,8 @@ namespace Billing.Tests.Postgres;
 public sealed class FailureTests(ITestOutputHelper output)
 {
     private static readonly int StopRounds = int.Parse(Environment.GetEnvironmentVariable("STOP_ROUNDS") ?? "3", CultureInfo.InvariantCulture);
+
+    private static readonly TimeSpan TwoProcesses = TimeSpan.FromSeconds(int.Parse(Environment.GetEnvironmentVariable("TWO_PROCESS_SECONDS") ?? "10", CultureInfo.InvariantCulture));
 
     private static readonly TimeSpan Timeout = TimeSpan.FromSeconds(2);
 
@@ -82,7 +85,81 @@ public sealed class FailureTests(ITestOutputHelper output)
         await AssertAudit(api);
     }
 
+    [Theory]
+    [InlineData("a disk of its own")]
+    [InlineData("a limit on its files")]
+    public async Task the_disk_is_full_and_there_is_room_again(string how)
+    {
+        PostgresServer server;
+        try
+        {
+            server = PostgresServer.Start(settings: ["min_wal_size=32MB", "max_wal_size=32MB", "restart_after_crash=on"], diskMegabytes: how == "a disk of its own" ? 160 : null);
+        }
+        catch (NotSupportedException)
+        {
+            // Whoever may not mount one still has the other way.
+            output.WriteLine("No disk can be mounted here.");
+            return;
+        }
+        using var own = server;
+        await using var api = await Start(server.ConnectionString(server.CreateDatabase()));
+        await UnderLoad(api, "full", async () =>
+        {
+            server.FillDisk();
+            var refused = clients.Unavailable;
+            await Until(() => clients.Unavailable > refused + 20);
+            (await api.Check("acme", "calls")).Expect(200);
+            server.FreeDisk();
+            await Recovered(api);
+        });
+        await AssertAudit(api);
+    }
+
+    [Fact]
+    public async Task two_processes_that_own_the_same_organizations_record_every_command_once_and_refuse_by_what_both_wrote()
+    {
+        var folder = Directory.CreateTempSubdirectory("billing-").FullName;
+        try
+        {
+            await File.WriteAllTextAsync(Path.Combine(folder, "catalog.json"), RememberingClients.Catalog);
+            var journal = $"--ConnectionStrings:Ledger={PostgresServer.Shared.ConnectionString(PostgresServer.Shared.CreateDatabase())}";
+            // Both at once: one of them makes the schema.
+            var both = await Task.WhenAll(ServiceProcess.Start(folder, journal), ServiceProcess.Start(folder, journal));
+            using var one = both[0];
+            using var other = both[1];
+            await RememberingClients.Open(one.Http);
+            using (var stop = new CancellationTokenSource(TwoProcesses)) await clients.Write([one.Http, other.Http], "both", seed, stop.Token);
+            output.WriteLine($"{clients.Acknowledged} answered, {clients.Unavailable} times told to try again");
+            await clients.Audit(one.Http);
+            await clients.Audit(other.Http);
+
+            // What one has used up the other refuses, what one has made possible the other allows, and an old success stays one.
+            Assert.Equal(201, await UseJobs(other.Http, "acme", 1, "early"));
+            Assert.Equal(201, await UseJobs(one.Http, "acme", 4, "rest"));
+            Assert.Equal(402, await UseJobs(other.Http, "acme", 1, "late"));
+            Assert.Equal(200, await Send(one.Http, HttpMethod.Put, "/v1/organizations/acme/subscription", """{ "plan": "pro" }""", "upgrade"));
+            Assert.Equal(201, await UseJobs(other.Http, "acme", 1, "late"));
+            Assert.Equal(201, await UseJobs(one.Http, "acme", 44, "all"));
+            Assert.Equal(201, await UseJobs(other.Http, "acme", 44, "all"));
+            Assert.Equal(402, await UseJobs(other.Http, "acme", 1, "more"));
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
     // ---- helpers
+
+    private static Task<int> UseJobs(HttpClient service, string organization, int quantity, string key) =>
+        Send(service, HttpMethod.Post, $"/v1/organizations/{organization}/usage", $$"""{ "feature": "jobs", "quantity": {{quantity}} }""", key);
+
+    private static async Task<int> Send(HttpClient service, HttpMethod method, string path, string body, string key)
+    {
+        using var request = new HttpRequestMessage(method, path) { Content = new StringContent(body, Encoding.UTF8, "application/json"), Headers = { { "Idempotency-Key", key } } };
+        using var response = await service.SendAsync(request);
+        return (int)response.StatusCode;
+    }
 
     private static async Task<TestApi> Start(string connectionString)
     {
@@ -130,7 +207,7 @@ public sealed class FailureTests(ITestOutputHelper output)
 
     private async Task AssertAudit(TestApi api)
     {
-        Assert.True(clients.LongestWait < Timeout + TimeSpan.FromSeconds(2), $"Somebody waited {clients.LongestWait} for a 503.");
+        Assert.True(clients.LongestWait < TimeSpan.FromSeconds(5), $"Somebody waited {clients.LongestWait} for a 503.");
         await clients.Audit(api.Http);
     }
 

@@ -16,7 +16,7 @@ internal sealed class PostgresServer : IDisposable
     private const string Guard = """exec 3<&0; "$@" 3<&- </dev/null & pid=$!; echo "started $pid"; { cat <&3 >/dev/null; kill -QUIT $pid; } & watch=$!; wait $pid; kill $watch 2>/dev/null""";
 
     // Removes everything when the tests have ended. A server that is just stopping may still write.
-    private const string Sweeper = """cat >/dev/null; while ! rm -rf "$1" 2>/dev/null; do sleep 0.2; done""";
+    private const string Sweeper = """cat >/dev/null; while ! rm -rf "$1" 2>/dev/null; do umount -l "$1"/* 2>/dev/null; sleep 0.2; done""";
 
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
 
@@ -29,6 +29,7 @@ internal sealed class PostgresServer : IDisposable
     private readonly bool fsync;
     private readonly string[] settings;
     private readonly ConcurrentQueue<string> said = [];
+    private bool hasOwnDisk;
     private Process? guard;
     private int serverId;
     private int databases;
@@ -47,20 +48,30 @@ internal sealed class PostgresServer : IDisposable
     /// <summary>The port on 127.0.0.1, the same after every start.</summary>
     public int Port { get; private set; }
 
+    /// <summary>Where its data is.</summary>
+    public string Folder => folder;
+
     /// <summary>What the server wrote to its log since it was first started.</summary>
     public string Log => string.Join('\n', said);
 
     /// <summary>A new server, which answers when this returns.</summary>
     /// <param name="fsync">Whether a commit waits for the disk.</param>
     /// <param name="settings">Further settings, as <c>name=value</c>.</param>
-    /// <param name="folder">An empty folder for its data that the server's user may write; null for a new one, which is removed with the server.</param>
-    public static PostgresServer Start(bool fsync = true, string[]? settings = null, string? folder = null)
+    /// <param name="diskMegabytes">Gives it a disk of its own in memory, of this size; null for the machine's.</param>
+    /// <exception cref="NotSupportedException">This machine does not let the tests mount a disk.</exception>
+    public static PostgresServer Start(bool fsync = true, string[]? settings = null, int? diskMegabytes = null)
     {
-        var data = folder ?? Path.Combine(Home.Value, Interlocked.Increment(ref servers).ToString(CultureInfo.InvariantCulture));
+        var data = Path.Combine(Home.Value, Interlocked.Increment(ref servers).ToString(CultureInfo.InvariantCulture));
+        if (diskMegabytes is { } size)
+        {
+            Directory.CreateDirectory(data);
+            if (PostgresPrograms.Try("/", ["mount", "-t", "tmpfs", "-o", $"size={size}m,mode=0700,uid=postgres,gid=postgres", "billing-tests", data]).Status != 0)
+                throw new NotSupportedException("No disk can be mounted here.");
+        }
         // initdb takes seconds, a copy of what it made takes none.
         PostgresPrograms.Run("/", PostgresPrograms.AsServer("cp", "-R", Path.Combine(Home.Value, "template") + "/.", data));
         PostgresPrograms.Run("/", PostgresPrograms.AsServer("chmod", "700", data));
-        var server = new PostgresServer(data, fsync, settings ?? []);
+        var server = new PostgresServer(data, fsync, settings ?? []) { hasOwnDisk = diskMegabytes is not null };
         try
         {
             server.StartAgain();
@@ -119,13 +130,34 @@ internal sealed class PostgresServer : IDisposable
         AwaitEnd();
     }
 
+    /// <summary>From now on nothing that the server writes may grow: its disk is full, or where it has none of its own, its files are limited.</summary>
+    public void FillDisk()
+    {
+        if (hasOwnDisk) PostgresPrograms.Try(folder, PostgresPrograms.AsServer("dd", "if=/dev/zero", $"of={Ballast}", "bs=64k"));
+        else LimitFiles("65536:unlimited");
+    }
+
+    /// <summary>There is room again. A server that gave up meanwhile is started again, as somebody would.</summary>
+    public void FreeDisk()
+    {
+        if (hasOwnDisk) File.Delete(Ballast);
+        else if (guard is { HasExited: false }) LimitFiles("unlimited:unlimited");
+        // It may be about to: it tries to recover, and gives up when it cannot.
+        for (var i = 0; i < 100 && guard is { HasExited: false } && !Answers(); i++) Thread.Sleep(50);
+        if (Answers()) return;
+        guard?.StandardInput.Close();
+        AwaitEnd();
+        StartAgain();
+    }
+
     public void Dispose()
     {
-        if (guard is null) return;
         // The end of its input is what it would see if the tests were killed.
-        guard.StandardInput.Close();
+        guard?.StandardInput.Close();
         AwaitEnd();
-        if (folder.StartsWith(Home.Value, StringComparison.Ordinal)) Directory.Delete(folder, recursive: true);
+        if (!Directory.Exists(folder)) return;
+        if (hasOwnDisk) PostgresPrograms.Run("/", ["umount", folder]);
+        Directory.Delete(folder, recursive: true);
     }
 
     /// <returns>False when the server ended instead of answering.</returns>
@@ -159,11 +191,23 @@ internal sealed class PostgresServer : IDisposable
         serverId = started.Task.GetAwaiter().GetResult();
         while (!process.HasExited)
         {
-            if (PostgresPrograms.Try("/", PostgresPrograms.CommandLine("pg_isready", "-q", "-h", "127.0.0.1", "-p", Text(Port), "-U", "postgres")).Status == 0) return true;
+            if (Answers()) return true;
             Thread.Sleep(10);
         }
         AwaitEnd();
         return false;
+    }
+
+    private string Ballast => Path.Combine(folder, "ballast");
+
+    private bool Answers() => PostgresPrograms.Try("/", PostgresPrograms.CommandLine("pg_isready", "-q", "-h", "127.0.0.1", "-p", Text(Port), "-U", "postgres")).Status == 0;
+
+    private void LimitFiles(string size)
+    {
+        // Of the server, for the connections to come, and of every connection that there is.
+        var (_, children) = PostgresPrograms.Try("/", ["pgrep", "-P", Text(serverId)]);
+        foreach (var id in children.Split('\n', StringSplitOptions.RemoveEmptyEntries).Prepend(Text(serverId)))
+            PostgresPrograms.Try("/", PostgresPrograms.AsServer("prlimit", "--pid", id, $"--fsize={size}"));
     }
 
     private void AwaitEnd()
