@@ -4,7 +4,7 @@ using NodaTime;
 
 namespace Billing.Grains.Journal;
 
-/// <summary>A journal whose failures are told to <see cref="JournalHealth"/>, and whose reads end in time.</summary>
+/// <summary>A journal whose failures are told to <see cref="JournalHealth"/>, and whose reads end in time. During an outage that is certain it is asked nothing.</summary>
 public sealed class WatchedJournal(IJournal inner, JournalHealth health) : IJournal
 {
     private long appendingSince;
@@ -20,6 +20,7 @@ public sealed class WatchedJournal(IJournal inner, JournalHealth health) : IJour
 
     public async ValueTask<IReadOnlyList<AppendOutcome>> AppendGroup(IReadOnlyList<StreamAppend> group)
     {
+        if (Health.IsOut) throw new JournalUnavailableException();
         Volatile.Write(ref appendingSince, Environment.TickCount64);
         try
         {
@@ -53,6 +54,7 @@ public sealed class WatchedJournal(IJournal inner, JournalHealth health) : IJour
 
     private async ValueTask<T> Read<T>(Func<ValueTask<T>> read)
     {
+        if (Health.IsOut) throw new JournalUnavailableException();
         Interlocked.Increment(ref reading);
         try
         {

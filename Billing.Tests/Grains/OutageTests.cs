@@ -15,6 +15,7 @@ public sealed class OutageTests : IAsyncLifetime
     private readonly SettableClock clock = new(Sessions.At);
     private readonly FailingJournal journal;
     private readonly JournalHealth health;
+    private WatchedJournal watched = null!;
     private LedgerHost host = null!;
     private IOrganizationLedger acme = null!;
     private Catalogs catalogs = Sessions.Catalogs;
@@ -27,7 +28,8 @@ public sealed class OutageTests : IAsyncLifetime
 
     public async Task InitializeAsync()
     {
-        host = NewHost(new WatchedJournal(journal, health));
+        watched = new WatchedJournal(journal, health);
+        host = NewHost(watched);
         acme = host.Organization("acme");
         await acme.Execute(Sessions.Open());
         await acme.Execute(Sessions.Use("before", "jobs", 7));
@@ -49,6 +51,7 @@ public sealed class OutageTests : IAsyncLifetime
 
         for (var i = 0; i < 100; i++) Assert.True((await Assert.ThrowsAsync<JournalUnavailableException>(() => Use($"u{i}"))).Message.Length > 0);
         await Assert.ThrowsAsync<JournalUnavailableException>(() => host.Organization("globex").Execute(Sessions.Open()).AsTask());
+        await Assert.ThrowsAsync<JournalUnavailableException>(() => watched.ReadStream("acme", 1, 1).AsTask());
 
         Assert.Equal(calls, journal.Calls);
         Assert.Equal(1, host.ResidentCount);
