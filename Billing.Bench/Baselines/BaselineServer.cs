@@ -1,5 +1,6 @@
 using System.Text.Json.Serialization;
 using Billing.Api;
+using Billing.Grains.Journal;
 using Billing.Silo;
 using Billing.Silo.Storage.Sqlite;
 using Microsoft.AspNetCore.Builder;
@@ -50,7 +51,7 @@ public static class BaselineServer
         var keys = new ApiKeys(stored);
         keys.AddConfigured(builder.Configuration["BILLING_OPERATOR_KEY"]!, "benchmark", SystemClock.Instance.GetCurrentInstant());
         await using var app = builder.Build();
-        app.UseProblems();
+        app.UseProblems(new JournalHealth(() => Task.CompletedTask, TimeProvider.System));
         app.UseRouting();
         app.UseApiKeys(keys);
         app.MapGet("/v1/ping", () => Answers.Json(new PongView(true, "baselines"), BaselineJson.Default.PongView));

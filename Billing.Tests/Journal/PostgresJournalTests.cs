@@ -30,6 +30,20 @@ public sealed class PostgresJournalTests : JournalConformance
         if (database is not null) await database.DisposeAsync();
     }
 
+    // ---- reading
+
+    [Theory]
+    [InlineData("WHERE organization = 'acme' AND version >= 1 ORDER BY version LIMIT 1000")]
+    [InlineData("WHERE position > 0 ORDER BY position LIMIT 1000")]
+    public async Task a_page_is_read_in_the_order_of_its_index_also_while_the_planner_knows_nothing_of_the_tables(string page)
+    {
+        var plan = await database!.Read(c => string.Join('\n', c.Query<string>($"EXPLAIN SELECT * FROM events {page}")));
+
+        Assert.Contains("Index Scan", plan, StringComparison.Ordinal);
+        Assert.DoesNotContain("Sort", plan.Replace("Sort Key", "", StringComparison.Ordinal), StringComparison.Ordinal);
+        Assert.DoesNotContain("Bitmap", plan, StringComparison.Ordinal);
+    }
+
     // ---- opening
 
     [Fact]

@@ -37,9 +37,11 @@ public sealed class PostgresDatabase : Database
         this.timeout = timeout;
         Place = PostgresAddress.Shown(address);
         // A plan is made for each reading: which partition it is in and how many rows are wanted make all the difference, and
-        // planning is cheap. The writer's statements take the same way whatever the tables look like just now.
+        // planning is cheap. Pages of a stream and of the journal come in the order of their index, also while the planner has
+        // not seen the tables grow: a bitmap or a sort would read all that follows for every page.
+        // The writer's statements take the same way whatever the tables look like just now.
         var access = readOnly ? "; SET default_transaction_read_only = on" : "";
-        readers = Source(address, pooled: true, $"SET plan_cache_mode = force_custom_plan{access}");
+        readers = Source(address, pooled: true, $"SET plan_cache_mode = force_custom_plan; SET enable_bitmapscan = off; SET enable_sort = off; SET jit = off{access}");
         writers = Source(address, pooled: false, GroupWriter.Session + access);
         journal = new PostgresJournal(this);
     }
