@@ -13,6 +13,7 @@ internal sealed class Patience : IAsyncDisposable
     private readonly WatchedJournal journal;
     private readonly Action<long> giveUp;
     private readonly PeriodicTimer timer;
+    private readonly long roundMilliseconds;
     private readonly long patienceMilliseconds;
     private readonly Task watching;
 
@@ -24,6 +25,7 @@ internal sealed class Patience : IAsyncDisposable
         var timeout = journal.Health.Timeout;
         var round = TimeSpan.FromMilliseconds(Math.Clamp(timeout.TotalMilliseconds / 20, 1, LongestRound.TotalMilliseconds));
         // Whoever comes just after a round is told in the one after it still in time, and with a round to spare for the answer's way.
+        roundMilliseconds = (long)round.TotalMilliseconds;
         patienceMilliseconds = (long)(timeout - 2 * round).TotalMilliseconds;
         timer = new PeriodicTimer(round);
         journal.Health.WentOut += Everybody;
@@ -45,7 +47,8 @@ internal sealed class Patience : IAsyncDisposable
         {
             if (!journal.IsAwaited) continue;
             var since = Environment.TickCount64 - patienceMilliseconds;
-            if (journal.AppendingSince < since) journal.Health.Failed(new TimeoutException("The journal takes too long to write."), isCertain: true);
+            // A little sooner than its callers, who came before it began: they are told of an outage, then.
+            if (journal.AppendingSince < since + roundMilliseconds) journal.Health.Failed(new TimeoutException("The journal takes too long to write."), isCertain: true);
             giveUp(since);
         }
     }

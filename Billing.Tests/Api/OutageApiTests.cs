@@ -28,7 +28,8 @@ public sealed class OutageApiTests
         var waited = Stopwatch.StartNew();
         var first = await api.Use("acme", "jobs", 2, "lost");
         Assert.True(waited.Elapsed < TimeSpan.FromSeconds(3), $"It took {waited.Elapsed}.");
-        AssertUnavailable(first);
+        first.ExpectProblem(503, "journal_unavailable", "the same Idempotency-Key");
+        await UntilReady(api, "checks_only");
 
         // Now it is known, and nobody waits.
         waited.Restart();
@@ -60,7 +61,7 @@ public sealed class OutageApiTests
     {
         await using var api = await Start(Catalog, "--Billing:OutageAnswerSeconds=60");
         using var holder = Hold(api);
-        AssertUnavailable(await api.Use("acme", "jobs"));
+        await Break(api);
 
         api.Clock.Advance(Duration.FromSeconds(59));
         (await api.Check("acme", "jobs")).Expect(200);
@@ -78,7 +79,7 @@ public sealed class OutageApiTests
     {
         await using var api = await Start(Catalog.Replace("\"answer\"", "\"deny\"", StringComparison.Ordinal));
         using var holder = Hold(api);
-        AssertUnavailable(await api.Use("acme", "jobs"));
+        await Break(api);
 
         AssertUnavailable(await api.Check("acme", "jobs"));
 
@@ -135,9 +136,16 @@ public sealed class OutageApiTests
 
     private static void AssertSaid(Answer answer) => Assert.Equal("unavailable; since=2026-11-20T10:00:00Z", answer.Headers["Ledger-Journal"]);
 
-    private static async Task UntilReady(TestApi api)
+    /// <summary>Somebody finds out, and from then on it is known.</summary>
+    private static async Task Break(TestApi api)
     {
-        for (var waited = Stopwatch.StartNew(); (await api.Get("/health/ready", api.Anonymous)).String("status") != "ready"; await Task.Delay(10))
-            Assert.True(waited.Elapsed < TimeSpan.FromSeconds(30), "It does not recover.");
+        (await api.Use("acme", "jobs")).ExpectProblem(503, "journal_unavailable", "the same Idempotency-Key");
+        for (var waited = Stopwatch.StartNew(); !api.Services.Health.IsOut; await Task.Delay(10)) Assert.True(waited.Elapsed < TimeSpan.FromSeconds(30), "Nobody finds out.");
+    }
+
+    private static async Task UntilReady(TestApi api, string status = "ready")
+    {
+        for (var waited = Stopwatch.StartNew(); (await api.Get("/health/ready", api.Anonymous)).String("status") != status; await Task.Delay(10))
+            Assert.True(waited.Elapsed < TimeSpan.FromSeconds(30), "It does not come about.");
     }
 }
