@@ -51,7 +51,7 @@ internal sealed class Tally
     }
 
     /// <summary>What its priced overage comes to, rounded once.</summary>
-    public long Amount(decimal perUnit) => Math.Min(Coverage.Rounded(Priced.Sum(p => p.Key * p.Value.Units) * perUnit), Pricing.MaxAmount);
+    public long Amount(decimal perUnit) => Math.Clamp(Coverage.Rounded(Priced.Sum(p => p.Key * p.Value.Units) * perUnit), -Pricing.MaxAmount, Pricing.MaxAmount);
 
     private void Price(decimal price, long units)
     {

@@ -89,7 +89,8 @@ internal sealed class Tenant(string id, Dice dice, bool subscribesAtStripe)
             Audit(e, of!, catalogs, endsAppend: i + 1 == stored.Count || stored[i + 1].CommandId is not null);
         }
         // A machine that does not know yet what another one wrote answers by what it knows.
-        foreach (var receipt in receipts) RequireTrue(receipt, before, isBehind: receipt.Machine != writer);
+        foreach (var receipt in receipts)
+            RequireTrue(receipt, before, isBehind: receipt.Machine != writer, isShared: receipts.Any(r => r.Command.Id == receipt.Command.Id && r.Machine != receipt.Machine));
     }
 
     private void Audit(StoredEvent e, Command of, Catalogs catalogs, bool endsAppend)
@@ -115,7 +116,7 @@ internal sealed class Tenant(string id, Dice dice, bool subscribesAtStripe)
 
     // ---- the callers
 
-    private void RequireTrue(Receipt receipt, int before, bool isBehind)
+    private void RequireTrue(Receipt receipt, int before, bool isBehind, bool isShared)
     {
         var (_, command, result, allOrNone) = receipt;
         var at = recorded.TryGetValue(command.Id, out var index) ? index : -1;
@@ -139,7 +140,8 @@ internal sealed class Tenant(string id, Dice dice, bool subscribesAtStripe)
             return;
         }
         Require(isRecorded, $"{command.Id} was acknowledged and is not in the journal.");
-        Require(result.Replayed || (at >= before && firstAnswers.Add(command.Id)), $"{command.Id} was answered as new; it is event {at + 1}, recorded and answered before.");
+        // Two machines that write the same at the same instant write the same bytes: who hears nothing of its own append finds them there.
+        Require(result.Replayed || (at >= before && (firstAnswers.Add(command.Id) || isShared)), $"{command.Id} was answered as new; it is event {at + 1}, recorded and answered before.");
         for (var i = 0; i < result.Events.Count; i++)
         {
             var e = result.Events[i];

@@ -162,7 +162,7 @@ internal sealed class UsageBook
         var page = pages.GetValueOrDefault(line.Feature!);
         Require(page is not null && line.Tiers is not null, $"Event {e.Version} bills {line.Feature}, of which nothing was used.");
         // Beyond the most that a line may be it reads as that.
-        var amount = Math.Min(Coverage.Rounded(line.Tiers!.Sum(t => t.Units * t.UnitPrice) * perUnit), Pricing.MaxAmount);
+        var amount = Math.Clamp(Coverage.Rounded(line.Tiers!.Sum(t => t.Units * t.UnitPrice) * perUnit), -Pricing.MaxAmount, Pricing.MaxAmount);
         Require(line.Amount == amount, $"Event {e.Version} bills {line.Amount} for {line.Feature}; {string.Join(" + ", line.Tiers!.AsEnumerable())} come to {amount}.");
         if (page!.Gauge is { } gauge)
         {
