@@ -126,6 +126,13 @@ internal sealed class RememberingClients(ITestOutputHelper output)
             foreach (var (item, id) in sent.Items.Zip(ids))
                 if (records[sent.Organization].GetValueOrDefault(item) is { } before) Assert.Equal(before.Id, id);
         });
+        // A process that was idle hears of what another has written by its next command, and its checks do then.
+        foreach (var organization in Organizations)
+        {
+            var last = new Sent(organization, $"audit-{acknowledged.Count}", [$"audit-{acknowledged.Count}"], JsonSerializer.Serialize(
+                new { feature = "calls", quantity = 1, metadata = new { item = $"audit-{acknowledged.Count}" } }));
+            acknowledged[last] = await Use(service, last) ?? throw new InvalidOperationException($"{organization} cannot be written to although nothing is wrong any more.");
+        }
         var after = await Records(service);
         var items = acknowledged.Keys.Concat(unanswered.Keys).SelectMany(s => s.Items).Order(StringComparer.Ordinal);
         Assert.Equal(items, after.Values.SelectMany(r => r.Keys).Order(StringComparer.Ordinal));
