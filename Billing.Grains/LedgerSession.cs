@@ -143,6 +143,8 @@ public sealed class LedgerSession
     /// <param name="arrivedBefore">In <see cref="Environment.TickCount64"/>.</param>
     public void GiveUp(long arrivedBefore, JournalUnavailableException reason)
     {
+        // Most are at rest. Whoever is missed here, by a hair, is told in the next round.
+        if (!Volatile.Read(ref running)) return;
         List<Request> late = [];
         lock (gate)
         {
