@@ -1,0 +1,46 @@
+namespace Billing.StripeSandbox;
+
+/// <summary>How the sandbox is set up. Everything has a default.</summary>
+public sealed record SandboxOptions
+{
+    /// <summary>The only secret key that it takes.</summary>
+    public string ApiKey { get; init; } = "sk_test_sandbox";
+
+    /// <summary>0 for a free port of loopback.</summary>
+    public int Port { get; init; }
+
+    /// <summary>Where webhooks go; without it nowhere, until an endpoint is created over the API.</summary>
+    public Uri? WebhookUrl { get; init; }
+
+    public string WebhookSecret { get; init; } = "whsec_sandbox";
+
+    /// <summary>What time it is. <see cref="SandboxServer.AdvanceTo"/> runs ahead of it, or moves it by <see cref="SetTime"/>.</summary>
+    public TimeProvider Time { get; init; } = TimeProvider.System;
+
+    /// <summary>Moves <see cref="Time"/>, where it can be moved.</summary>
+    public Action<DateTimeOffset>? SetTime { get; init; }
+
+    /// <summary>Awaited after the webhooks of each instant, before the clock goes on: the time that a receiver needs to act on them.</summary>
+    public Func<Task>? Settling { get; init; }
+
+    /// <summary>Performs what falls due by itself, as time passes. Without it only <see cref="SandboxServer.AdvanceTo"/> does.</summary>
+    public bool RunsByItself { get; init; }
+
+    /// <summary>Sends webhooks as soon as something happens. Without it only <see cref="SandboxServer.Settle"/> and <see cref="SandboxServer.AdvanceTo"/> do.</summary>
+    public bool SendsAtOnce { get; init; } = true;
+
+    /// <summary>Makes ids and misbehaviour repeat themselves; without it they differ in every run.</summary>
+    public int? Seed { get; init; }
+
+    /// <summary>How long after each failed attempt a renewal's invoice is tried again.</summary>
+    public IReadOnlyList<TimeSpan> DunningRetries { get; init; } = [TimeSpan.FromDays(3), TimeSpan.FromDays(5), TimeSpan.FromDays(7)];
+
+    /// <summary>What becomes of the subscription when the last attempt failed: <c>cancel</c>, <c>unpaid</c> or <c>past_due</c>.</summary>
+    public string AfterDunning { get; init; } = "cancel";
+
+    /// <summary>Whether the portal's settings were saved. Where they were not, portal sessions are refused until a configuration is made.</summary>
+    public bool PortalIsConfigured { get; init; } = true;
+
+    /// <summary>Keeps everything in this file from one start to the next.</summary>
+    public string? File { get; init; }
+}
