@@ -11,8 +11,20 @@ internal sealed class Api(Sandbox s, Misbehaviour misbehaviour, Action happened)
 {
     public const string Version = "2026-07-29.dahlia";
 
+    /// <summary>How many requests are remembered.</summary>
+    private const int MostRequests = 10_000;
+
     private readonly Idempotency keys = new(s);
     private readonly List<(string Path, TaskCompletionSource Open)> held = [];
+    private readonly Queue<SandboxRequest> requests = [];
+
+    public IReadOnlyList<SandboxRequest> Requests
+    {
+        get
+        {
+            lock (requests) return [.. requests];
+        }
+    }
 
     public void Map(WebApplication app)
     {
@@ -48,6 +60,8 @@ internal sealed class Api(Sandbox s, Misbehaviour misbehaviour, Action happened)
         {
             CheckCaller(http);
             if (operation is null) throw new StripeError(404, "invalid_request_error", null, $"Unrecognized request URL ({http.Request.Method}: {http.Request.Path}).");
+            var sent = await Sent(http.Request);
+            Remember(new SandboxRequest(http.Request.Method, http.Request.Path, [.. sent.SelectMany(p => p.Value.Select(v => $"{p.Key}={v}"))], key));
             fault = misbehaviour.Draw($"{http.Request.Method} {http.Request.Path}");
             if (fault == Fault.RateLimit) throw new StripeError(429, "invalid_request_error", "rate_limit", "Request rate limit exceeded.");
             if (fault == Fault.ServerError)
@@ -55,7 +69,6 @@ internal sealed class Api(Sandbox s, Misbehaviour misbehaviour, Action happened)
                 http.Response.Headers["Stripe-Should-Retry"] = "true";
                 throw new StripeError(500, "api_error", null, "An unknown error occurred");
             }
-            var sent = await Sent(http.Request);
             var parameters = operation.Accepts.Read(sent);
             if (key is not null)
             {
@@ -99,6 +112,15 @@ internal sealed class Api(Sandbox s, Misbehaviour misbehaviour, Action happened)
             return;
         }
         await Write(http, answer);
+    }
+
+    private void Remember(SandboxRequest request)
+    {
+        lock (requests)
+        {
+            if (requests.Count == MostRequests) requests.Dequeue();
+            requests.Enqueue(request);
+        }
     }
 
     private (int, JsonNode) Run(Operation operation, Call call, string request, string? key)

@@ -40,7 +40,7 @@ internal static class Invoices
                 ["subscription_details"] = new JsonObject { ["metadata"] = subscription["metadata"]!.DeepClone(), ["subscription"] = subscription.Text("id") },
                 ["type"] = "subscription_details",
             };
-            invoice.Set("collection_method", subscription.Text("collection_method")).Set("automatic_tax", subscription["automatic_tax"]);
+            invoice.Set("collection_method", subscription.Text("collection_method")).Set("automatic_tax.enabled", subscription.Flag("automatic_tax.enabled"));
             invoice["discounts"] = new JsonArray([.. subscription.Texts("discounts").Where(d => s.Find("discount", d).Number("end") is not { } end || end > s.Now).Select(d => JsonValue.Create(d))]);
         }
         prepare?.Invoke(invoice);

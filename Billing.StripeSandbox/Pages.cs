@@ -29,6 +29,10 @@ internal static class Pages
         .panel { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 24px; box-shadow: 0 1px 2px rgb(20 30 60 / 6%); }
         .panel + .panel { margin-top: 16px; }
         .panel h2 { margin-top: 0; }
+        .panel form h2 { margin-top: 24px; }
+        h1 + .panel { margin-top: 12px; }
+        .amount small { font-weight: 400; letter-spacing: 0; }
+        ::placeholder { color: #737b8c; opacity: 1; }
         label { display: block; font-size: 14px; font-weight: 500; margin-bottom: 4px; }
         .field { margin-bottom: 16px; }
         .row { display: grid; grid-template-columns: 1fr 1fr; gap: 12px; }
@@ -40,7 +44,8 @@ internal static class Pages
         button:hover, .button:hover { background: #084cb3; }
         button.second, .button.second { background: #fff; color: var(--ink); border: 1px solid #b9c0cd; }
         button.second:hover, .button.second:hover { background: #eef2f8; }
-        button.danger { background: var(--bad); }
+        button.danger { background: #fff; color: var(--bad); border: 1px solid currentColor; }
+        button.danger:hover { background: #fdeef2; }
         .error { color: var(--bad); background: #fdeef2; border: 1px solid #f3c1cf; border-radius: 6px; padding: 10px 12px; margin-bottom: 16px; }
         .done { color: #06603a; background: #e7f6ee; border: 1px solid #b9e3cc; border-radius: 6px; padding: 10px 12px; margin-bottom: 16px; }
         a { color: var(--accent); }

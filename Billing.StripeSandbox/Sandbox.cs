@@ -48,6 +48,9 @@ internal sealed class Sandbox
 
     public event Action<JsonObject>? Happened;
 
+    /// <summary>Something is other than when it was last written to a file.</summary>
+    public bool IsChanged { get; set; }
+
     public Sandbox PreviewFor(string customer) => new(this, customer);
 
     public string NewId(string prefix, int length = 24) => $"{prefix}_{new string(random.GetItems<char>(Letters, length))}";
@@ -126,6 +129,7 @@ internal sealed class Sandbox
 
     private void Schedule(JsonObject o)
     {
+        IsChanged = true;
         if (!IsPreview && Kinds.NextDue(this, o) is { } at) agenda.Enqueue((o.Text("id")!, at), (at, turns++));
     }
 

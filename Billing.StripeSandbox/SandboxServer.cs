@@ -10,6 +10,10 @@ using Microsoft.Extensions.Logging;
 
 namespace Billing.StripeSandbox;
 
+/// <summary>A request as it came in.</summary>
+/// <param name="Parameters">Decoded, such as <c>items[0][price]=price_1</c>, in the order in which they were sent.</param>
+public sealed record SandboxRequest(string Method, string Path, IReadOnlyList<string> Parameters, string? IdempotencyKey);
+
 /// <summary>A stand-in for Stripe on loopback, for development and tests: its API, its pages, its webhooks, and a clock that can be moved.</summary>
 public sealed class SandboxServer : IAsyncDisposable
 {
@@ -98,17 +102,23 @@ public sealed class SandboxServer : IAsyncDisposable
     /// <summary>Requests to this path (such as <c>/v1/payment_intents</c>) are begun and go no further until what is returned is disposed of.</summary>
     public IDisposable Hold(string path) => api.Hold(path);
 
+    /// <summary>What was asked for lately, in order: of each path the method, the parameters as they were sent, and the key.</summary>
+    public IReadOnlyList<SandboxRequest> Requests => api.Requests;
+
     /// <summary>Any object as the API shows it now.</summary>
     public JsonObject? Find(string id)
     {
-        lock (sandbox.Gate) return sandbox.Store.Find(id).Presented()?.AsObject();
+        lock (sandbox.Gate) return sandbox.Store.Find(id) is { } o ? Shown(o) : null;
     }
 
     /// <summary>Every object of a type (such as <c>payment_intent</c>), the oldest first.</summary>
     public IReadOnlyList<JsonObject> All(string type)
     {
-        lock (sandbox.Gate) return [.. sandbox.Store.Of(type).Select(o => o.Presented()!.AsObject())];
+        lock (sandbox.Gate) return [.. sandbox.Store.Of(type).Select(Shown)];
     }
+
+    /// <summary>As a caller reads it, with its numbers as JSON has them.</summary>
+    private static JsonObject Shown(JsonObject o) => JsonNode.Parse(o.Presented()!.ToJsonString())!.AsObject();
 
     /// <summary>The cardholder answers the bank: of a payment intent or a setup intent that requires action.</summary>
     public void Authenticate(string intent, bool isGranted = true) => Do(s =>
@@ -140,10 +150,9 @@ public sealed class SandboxServer : IAsyncDisposable
     {
         await stopping.CancelAsync();
         await running;
-        await sent;
+        await webhooks.DisposeAsync();
         await app.DisposeAsync();
         lock (sandbox.Gate) StateFile.Save(sandbox);
-        webhooks.Dispose();
         advancing.Dispose();
         stopping.Dispose();
     }
@@ -180,7 +189,11 @@ public sealed class SandboxServer : IAsyncDisposable
         using var timer = new PeriodicTimer(TimeSpan.FromSeconds(1));
         try
         {
-            while (await timer.WaitForNextTickAsync(stopping.Token)) await AdvanceTo(clock.Running);
+            while (await timer.WaitForNextTickAsync(stopping.Token))
+            {
+                await AdvanceTo(clock.Running);
+                lock (sandbox.Gate) StateFile.Save(sandbox);
+            }
         }
         catch (OperationCanceledException)
         {

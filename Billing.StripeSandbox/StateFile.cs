@@ -19,8 +19,11 @@ internal static class StateFile
 
     public static void Save(Sandbox s)
     {
-        if (s.Options.File is not { } file) return;
+        if (s.Options.File is not { } file || !s.IsChanged) return;
         Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(file))!);
-        File.WriteAllText(file, new JsonArray([.. s.Store.All.Select(o => o.DeepClone())]).ToJsonString());
+        File.WriteAllText($"{file}.new", new JsonArray([.. s.Store.All.Select(o => o.DeepClone())]).ToJsonString());
+        // Whole or not at all, whatever happens while it is written.
+        File.Move($"{file}.new", file, overwrite: true);
+        s.IsChanged = false;
     }
 }

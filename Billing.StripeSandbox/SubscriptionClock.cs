@@ -58,8 +58,8 @@ internal static class SubscriptionClock
             Schedules.Enter(s, o);
             var isAlike = Periods.AreAlike(before, Subscriptions.ItemsOf(o)[0].Object("price")!);
             Subscriptions.StartPeriod(o, start, isAlike ? o.Number("billing_cycle_anchor")!.Value : start);
+            Bill(s, o);
         }, "customer.subscription.updated");
-        Bill(s, subscription);
     }
 
     private static void EndTrial(Sandbox s, JsonObject subscription)
@@ -83,8 +83,8 @@ internal static class SubscriptionClock
             Schedules.Enter(s, o);
             o["status"] = "active";
             Subscriptions.StartPeriod(o, end, end);
+            Bill(s, o);
         }, "customer.subscription.updated");
-        Bill(s, subscription);
     }
 
     /// <summary>A draft that is finalized by itself, or what a pause of collecting makes of it.</summary>
@@ -93,16 +93,15 @@ internal static class SubscriptionClock
         var pause = subscription.Text("pause_collection.behavior");
         var isKept = pause is not null || subscription.Text("status") == "unpaid";
         var previous = Subscriptions.ItemsOf(subscription)[0].Object("_charged");
-        JsonObject? invoice = null;
-        s.Change(subscription, o => invoice = Subscriptions.DraftPeriod(s, o, "subscription_cycle", i =>
+        var invoice = Subscriptions.DraftPeriod(s, subscription, "subscription_cycle", i =>
         {
             if (isKept) i["auto_advance"] = false;
             if (previous is not null) i.Set("period_start", previous.Number("start")).Set("period_end", previous.Number("end"));
-        }));
+        });
         if (pause is not ("void" or "mark_uncollectible")) return;
-        Invoices.Finalize(s, invoice!);
+        Invoices.Finalize(s, invoice);
         if (invoice.Text("status") != "open") return;
-        if (pause == "void") Invoices.Void(s, invoice!);
-        else Invoices.GiveUp(s, invoice!);
+        if (pause == "void") Invoices.Void(s, invoice);
+        else Invoices.GiveUp(s, invoice);
     }
 }

@@ -5,7 +5,7 @@ using System.Text.Json.Nodes;
 namespace Billing.StripeSandbox;
 
 /// <summary>Tells the endpoints what happened: signed, in the order in which it happened, and again later when they do not answer 2xx.</summary>
-internal sealed class Webhooks : IDisposable
+internal sealed class Webhooks : IAsyncDisposable
 {
     /// <summary>Stripe publishes only that it tries for three days, at longer and longer distances. These are ours.</summary>
     private static readonly long[] RetryAfter = [60, 300, 1800, 2 * 3600, 5 * 3600, 10 * 3600, 24 * 3600, 24 * 3600];
@@ -19,6 +19,7 @@ internal sealed class Webhooks : IDisposable
     private readonly SemaphoreSlim sending = new(1);
     private readonly PriorityQueue<Delivery, (long Due, long Turn)> waiting = new();
     private long turns;
+    private bool stopped;
 
     public Webhooks(Sandbox s, SandboxClock clock, Misbehaviour misbehaviour)
     {
@@ -56,10 +57,13 @@ internal sealed class Webhooks : IDisposable
         return $"t={time},v1={Convert.ToHexStringLower(HMACSHA256.HashData(Encoding.UTF8.GetBytes(secret), signed))}";
     }
 
-    public void Dispose()
+    /// <summary>What is under way is finished, and nothing is sent any more.</summary>
+    public async ValueTask DisposeAsync()
     {
+        lock (s.Gate) stopped = true;
+        await sending.WaitAsync();
         http.Dispose();
-        sending.Dispose();
+        sending.Release();
     }
 
     private void Enqueue(JsonObject e)
@@ -76,7 +80,7 @@ internal sealed class Webhooks : IDisposable
     private Delivery? Take()
     {
         lock (s.Gate)
-            return waiting.TryPeek(out _, out var next) && next.Due <= clock.Now ? waiting.Dequeue() : null;
+            return !stopped && waiting.TryPeek(out _, out var next) && next.Due <= clock.Now ? waiting.Dequeue() : null;
     }
 
     private async Task Send(Delivery delivery)

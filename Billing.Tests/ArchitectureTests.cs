@@ -52,6 +52,13 @@ public sealed class ArchitectureTests
     }
 
     [Fact]
+    public void the_stripe_sandbox_knows_nothing_of_the_product()
+    {
+        Assert.DoesNotContain(typeof(Billing.StripeSandbox.SandboxServer).Assembly.GetReferencedAssemblies(), a => a.Name!.StartsWith("Billing.", StringComparison.Ordinal));
+        Assert.Empty(XDocument.Load(Path.Combine(Repository.Root, "Billing.StripeSandbox", "Billing.StripeSandbox.csproj")).Descendants("ProjectReference"));
+    }
+
+    [Fact]
     public void the_ledger_has_no_package_but_NodaTime()
     {
         using var file = new PEReader(File.OpenRead(AsBuilt(Ledger)));
