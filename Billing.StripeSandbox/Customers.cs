@@ -14,7 +14,8 @@ internal static partial class Customers
     public static readonly Operation[] Operations =
     [
         new("POST", "/customers", Fields + " payment_method", Create),
-        new("GET", "/customers", "email created{gt# gte# lt# lte#} limit# starting_after ending_before", c => c.PageOf("customer", "email")),
+        new("GET", "/customers", "email created{gt# gte# lt# lte#} limit# starting_after ending_before", c =>
+            c.Page(c.S.Store.Of("customer").Where(o => !o.Flag("deleted") && (c.P.Text("email") is not { } email || o.Text("email") == email) && c.IsCreatedInRange(o)))),
         new("GET", "/customers/search", "query! limit# page", Search),
         new("GET", "/customers/{id}", "", Read),
         new("POST", "/customers/{id}", Fields, Update),

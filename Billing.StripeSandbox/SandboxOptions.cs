@@ -3,6 +3,8 @@ namespace Billing.StripeSandbox;
 /// <summary>How the sandbox is set up. Everything has a default.</summary>
 public sealed record SandboxOptions
 {
+    internal const string Usage = "Options: --port <port> --key <sk_test_…> --webhook <url on this machine> --secret <whsec_…> --file <file that keeps everything>";
+
     /// <summary>The only secret key that it takes.</summary>
     public string ApiKey { get; init; } = "sk_test_sandbox";
 
@@ -43,4 +45,27 @@ public sealed record SandboxOptions
 
     /// <summary>Keeps everything in this file from one start to the next.</summary>
     public string? File { get; init; }
+
+    /// <summary>The options of the command line, for a sandbox that runs by itself.</summary>
+    /// <returns>Null when something is not understood.</returns>
+    public static SandboxOptions? Read(IReadOnlyList<string> args)
+    {
+        ArgumentNullException.ThrowIfNull(args);
+        var options = new SandboxOptions { RunsByItself = true, Port = 12111 };
+        for (var i = 0; i < args.Count; i += 2)
+        {
+            if (i + 1 == args.Count) return null;
+            var value = args[i + 1];
+            switch (args[i])
+            {
+                case "--port" when ushort.TryParse(value, out var port): options = options with { Port = port }; break;
+                case "--key" when value.StartsWith("sk_test_", StringComparison.Ordinal): options = options with { ApiKey = value }; break;
+                case "--webhook" when Uri.TryCreate(value, UriKind.Absolute, out var url) && url.IsLoopback: options = options with { WebhookUrl = url }; break;
+                case "--secret": options = options with { WebhookSecret = value }; break;
+                case "--file": options = options with { File = value }; break;
+                default: return null;
+            }
+        }
+        return options;
+    }
 }

@@ -69,6 +69,9 @@ public sealed class SandboxServer : IAsyncDisposable
         return server;
     }
 
+    /// <summary>The Stripe-Signature header of a body, signed at a time in Unix seconds.</summary>
+    public static string Sign(string secret, long time, byte[] body) => Webhooks.Signature(secret, time, body);
+
     /// <summary>Goes on to this time. Everything that falls due by then happens in order, each at its own time, and is told before the next.</summary>
     public async Task AdvanceTo(DateTimeOffset to)
     {

@@ -2,19 +2,19 @@ using Billing.StripeSandbox;
 
 namespace Billing.Tests.StripeSandbox;
 
-public sealed class ProgramTests
+public sealed class OptionTests
 {
     [Fact]
     public void options_are_read_and_what_is_not_understood_is_refused()
     {
-        var read = Program.Read(["--port", "12345", "--webhook", "http://localhost:5080/webhooks/stripe", "--secret", "whsec_x", "--key", "sk_test_x"])!;
+        var read = SandboxOptions.Read(["--port", "12345", "--webhook", "http://localhost:5080/webhooks/stripe", "--secret", "whsec_x", "--key", "sk_test_x"])!;
         Assert.Equal((12345, "http://localhost:5080/webhooks/stripe", "whsec_x", "sk_test_x", true), (read.Port, read.WebhookUrl!.ToString(), read.WebhookSecret, read.ApiKey, read.RunsByItself));
 
-        Assert.Null(Program.Read(["--port"]));
-        Assert.Null(Program.Read(["--port", "none"]));
-        Assert.Null(Program.Read(["--key", "sk_live_x"]));
-        Assert.Null(Program.Read(["--webhook", "https://elsewhere.example/"]));
-        Assert.Null(Program.Read(["--speed", "9"]));
+        Assert.Null(SandboxOptions.Read(["--port"]));
+        Assert.Null(SandboxOptions.Read(["--port", "none"]));
+        Assert.Null(SandboxOptions.Read(["--key", "sk_live_x"]));
+        Assert.Null(SandboxOptions.Read(["--webhook", "https://elsewhere.example/"]));
+        Assert.Null(SandboxOptions.Read(["--speed", "9"]));
     }
 
     [Fact]
