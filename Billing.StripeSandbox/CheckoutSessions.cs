@@ -163,7 +163,12 @@ internal static class CheckoutSessions
 
     private static JsonObject IntentOf(Sandbox s, JsonObject session)
     {
-        if (s.Store.Find(session.Text("_intent")) is { } tried) return tried;
+        if (s.Store.Find(session.Text("_intent")) is { } tried)
+        {
+            // A promotion code may have come between two attempts.
+            s.Change(tried, o => o["amount"] = Due(session));
+            return tried;
+        }
         var data = session.Object("_payment_intent_data") ?? [];
         var keeps = session.Text("mode") == "subscription" || data.Text("setup_future_usage") is not null;
         var needsCustomer = keeps || session.Text("customer_creation") == "always" || session.Flag("invoice_creation.enabled");

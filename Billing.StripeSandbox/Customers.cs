@@ -44,8 +44,10 @@ internal static partial class Customers
 
     private static JsonObject Create(Call c)
     {
+        var method = c.P.Text("payment_method") is { } named ? PaymentMethods.Named(c.S, named) : null;
+        if (method is not null) PaymentMethods.CheckKept(method);
         var customer = New(c.S, c.P);
-        if (c.P.Text("payment_method") is { } method) PaymentMethods.Attach(c.S, PaymentMethods.Named(c.S, method), customer.Text("id")!);
+        if (method is not null) PaymentMethods.Attach(c.S, method, customer.Text("id")!);
         return customer;
     }
 

@@ -145,6 +145,12 @@ internal static class Invoices
     /// <summary>Tried again later, until there is no later.</summary>
     private static void Failed(Sandbox s, JsonObject invoice)
     {
+        if (invoice.Number("next_payment_attempt") > s.Now)
+        {
+            // Somebody tried in between: what was to be tried by itself is tried all the same.
+            s.Emit("invoice.payment_failed", invoice);
+            return;
+        }
         var retries = s.Options.DunningRetries;
         var done = (int)(invoice.Number("_retries") ?? 0);
         var isTriedAgain = invoice.Flag("auto_advance") && invoice.Text("collection_method") == "charge_automatically" && invoice.Text("billing_reason") != "subscription_create";

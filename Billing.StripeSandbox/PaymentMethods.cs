@@ -49,11 +49,16 @@ internal static class PaymentMethods
     {
         if (method.Text("customer") is { } owner)
             return owner == customer ? method : throw StripeError.Invalid("The payment method you provided has already been attached to a customer.", "payment_method");
-        var card = TestCards.Of(method);
-        if (card is { Code: not null, Attaches: false, Brand: not "sepa" }) throw TestCards.Decline(card);
+        CheckKept(method);
         s.Change(method, o => o["customer"] = customer);
         s.Emit("payment_method.attached", method);
         return method;
+    }
+
+    public static void CheckKept(JsonObject method)
+    {
+        var card = TestCards.Of(method);
+        if (card is { Code: not null, Attaches: false, Brand: not "sepa" }) throw TestCards.Decline(card);
     }
 
     private static JsonObject Create(Call c)

@@ -48,6 +48,7 @@ internal static class Prices
                 ["usage_type"] = "licensed",
             };
         }
+        GiveKey(s, sent, price.Text("id")!);
         return s.Add(price, "price.created");
     }
 
@@ -71,27 +72,26 @@ internal static class Prices
         var product = c.P.Text("product") is { } id ? c.S.Find("product", id, "product")
             : c.P.Object("product_data") is { } data ? Products.New(c.S, data)
             : throw StripeError.OfRequest("You must specify either `product` or `product_data` when creating a price.", "product", "parameter_missing");
-        GiveKey(c, null);
         return New(c.S, c.P, product.Text("id")!);
     }
 
     private static JsonObject Update(Call c)
     {
         var price = c.S.Find("price", c.Id);
-        GiveKey(c, c.Id);
+        GiveKey(c.S, c.P, c.Id);
         c.S.Change(price, o => o.Take(c.P, "active", "nickname", "tax_behavior", "lookup_key").Merge(c.P), "price.updated");
         return price;
     }
 
     /// <summary>A lookup key belongs to one price: it is refused, or taken from the other one.</summary>
-    private static void GiveKey(Call c, string? to)
+    private static void GiveKey(Sandbox s, JsonObject sent, string to)
     {
-        if (c.P.Text("lookup_key") is not { } key) return;
-        var holder = c.S.Store.Of("price").FirstOrDefault(p => p.Text("lookup_key") == key && p.Text("id") != to);
+        if (sent.Text("lookup_key") is not { } key) return;
+        var holder = s.Store.Of("price").FirstOrDefault(p => p.Text("lookup_key") == key && p.Text("id") != to);
         if (holder is null) return;
-        if (!c.P.Flag("transfer_lookup_key"))
+        if (!sent.Flag("transfer_lookup_key"))
             throw StripeError.Invalid($"A price (`{holder.Text("id")}`) already uses that lookup key.", "lookup_key", "resource_already_exists");
-        c.S.Change(holder, o => o["lookup_key"] = null, "price.updated");
+        s.Change(holder, o => o["lookup_key"] = null, "price.updated");
     }
 
     /// <summary>Only active ones, unless others are asked for.</summary>

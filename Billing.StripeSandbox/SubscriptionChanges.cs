@@ -27,6 +27,8 @@ internal static class SubscriptionChanges
         s.Change(subscription, o =>
         {
             invoice = Reprice(s, o, sent);
+            // The end of the period may have moved.
+            if (o.Flag("cancel_at_period_end")) o["cancel_at"] = Subscriptions.PeriodEnd(o);
             besides(o);
         }, "customer.subscription.updated");
         if (invoice is not null)

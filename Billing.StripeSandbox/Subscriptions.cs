@@ -68,13 +68,13 @@ internal static class Subscriptions
         });
         subscription["items"] = Json.List($"/v1/subscription_items?subscription={id}", items);
         subscription.Set("customer", customer.Text("id")).Set("currency", sold[0].Price.Text("currency")).Set("start_date", s.Now);
-        Take(s, subscription, sent);
         if (sent.Text("billing_mode.type") is { } mode) subscription["billing_mode"] = new JsonObject { ["type"] = mode, ["flexible"] = mode == "flexible" ? new JsonObject { ["proration_discounts"] = "included" } : null };
-        if (sent.Has("discounts")) subscription["discounts"] = Coupons.Make(s, sent, customer.Text("id")!, id);
         var trialEnd = sent.Number("trial_end") ?? (sent.Number("trial_period_days") is > 0 and var days ? s.Now + 86_400 * days : null);
         if (trialEnd <= s.Now) throw StripeError.Invalid("Timestamp must be an integer Unix timestamp in the future", "trial_end");
         if (trialEnd is { } end) StartTrial(s, subscription, end);
         else StartPeriod(subscription, s.Now, anchor: s.Now);
+        Take(s, subscription, sent);
+        if (sent.Has("discounts")) subscription["discounts"] = Coupons.Make(s, sent, customer.Text("id")!, id);
         return subscription;
     }
 
@@ -160,7 +160,7 @@ internal static class Subscriptions
         foreach (var (name, value) in sent.Object("cancellation_details") ?? []) subscription.Set($"cancellation_details.{name}", value);
         if (!sent.Has("cancel_at_period_end") && !sent.Has("cancel_at")) return;
         var atEnd = sent.Flag("cancel_at_period_end");
-        var at = atEnd ? (ItemsOf(subscription).Any(i => i.Number("current_period_end") > 0) ? PeriodEnd(subscription) : null) : sent.Number("cancel_at");
+        var at = atEnd ? PeriodEnd(subscription) : sent.Number("cancel_at");
         subscription.Set("cancel_at_period_end", atEnd).Set("cancel_at", at).Set("canceled_at", atEnd || at is not null ? s.Now : null);
         subscription.Set("cancellation_details.reason", atEnd || at is not null ? "cancellation_requested" : null);
     }
@@ -193,10 +193,11 @@ internal static class Subscriptions
             throw StripeError.Invalid($"The customer does not have a payment method with the ID {method}. The payment method must be attached to the customer.", "default_payment_method", "resource_missing");
         if (subscription.Text("schedule") is { } schedule && (p.Has("cancel_at_period_end") || p.Has("cancel_at")))
             throw StripeError.Invalid($"The subscription is managed by the subscription schedule `{schedule}`, and updating any cancelation behavior directly is not allowed. Please update the schedule instead.", p.Has("cancel_at") ? "cancel_at" : "cancel_at_period_end");
+        var discounts = p.Has("discounts") ? Coupons.Make(s, p, subscription.Text("customer")!, c.Id) : null;
         SubscriptionChanges.Apply(s, subscription, p, o =>
         {
             Take(s, o, p);
-            if (p.Has("discounts")) o["discounts"] = Coupons.Make(s, p, o.Text("customer")!, c.Id);
+            if (discounts is not null) o["discounts"] = discounts;
             if (p.Has("pause_collection")) o["pause_collection"] = p.Object("pause_collection") is { } pause ? new JsonObject { ["behavior"] = pause.Text("behavior"), ["resumes_at"] = pause.Number("resumes_at") } : null;
         });
         return subscription;

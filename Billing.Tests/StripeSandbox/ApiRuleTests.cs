@@ -196,6 +196,26 @@ public sealed class ApiRuleTests
         Assert.Single((await stripe.Get("/v1/prices")).Ok()["data"]!.AsArray());
     }
 
+    [Fact]
+    public async Task what_is_refused_changes_nothing()
+    {
+        await using var stripe = await SandboxClient.Open();
+        var price = await stripe.Price("pro-month", 2900);
+        var customer = await stripe.Customer("pm_card_visa");
+        var subscription = (await stripe.Subscribe(customer, price)).Ok();
+        var before = (stripe.Server.Find(subscription.Id)!.ToJsonString(), stripe.Server.All("invoice").Count, stripe.Events().Count);
+
+        (await stripe.Post("/v1/customers", "payment_method=pm_card_chargeDeclined")).Refused(402, "card_declined");
+        (await stripe.Post("/v1/prices", "currency=usd", $"product={stripe.Server.Find(price)!["product"]}", "lookup_key=pro-month", "transfer_lookup_key=true")).Refused(400, "parameter_missing");
+        (await stripe.Post($"/v1/subscriptions/{subscription.Id}", "items[0][price]=price_none")).Refused(404, "resource_missing", "items[0][price]");
+        (await stripe.Post($"/v1/subscriptions/{subscription.Id}", $"items[0][id]={subscription.Text("items.data.0.id")}", "items[0][quantity]=2", "proration_behavior=always_invoice", "discounts[0][coupon]=none")).Refused(404, "resource_missing");
+        (await stripe.Post($"/v1/subscriptions/{subscription.Id}", $"items[0][id]={subscription.Text("items.data.0.id")}", "items[0][quantity]=2", "proration_date=1")).Refused(400, null, "proration_date");
+        (await stripe.Subscribe(customer, price, "discounts[0][coupon]=none")).Refused(404, "resource_missing");
+
+        Assert.Equal(before, (stripe.Server.Find(subscription.Id)!.ToJsonString(), stripe.Server.All("invoice").Count, stripe.Events().Count));
+        Assert.Equal("pro-month", stripe.Server.Find(price)!["lookup_key"]!.GetValue<string>());
+    }
+
     [Theory]
     [InlineData(Fault.RateLimit, 429)]
     [InlineData(Fault.ServerError, 500)]

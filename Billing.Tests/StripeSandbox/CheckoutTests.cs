@@ -197,6 +197,7 @@ public sealed class CheckoutTests
         (await stripe.Post("/v1/promotion_codes", "promotion[type]=coupon", "promotion[coupon]=half", "code=HALF")).Ok();
         var session = await Subscription(stripe, "allow_promotion_codes=true");
 
+        await stripe.PayWith("4000000000000002", session.Text("url")!);
         Assert.Contains("This code is invalid.", (await stripe.Browse(session.Text("url")! + "/code", "code=nothing")).Text, StringComparison.Ordinal);
         await stripe.Browse(session.Text("url")! + "/code", "code=half");
         Assert.Contains("$14.50", (await stripe.Browse(session.Text("url")!)).Text, StringComparison.Ordinal);

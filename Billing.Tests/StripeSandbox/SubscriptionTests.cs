@@ -249,6 +249,37 @@ public sealed class SubscriptionTests
     }
 
     [Fact]
+    public async Task an_attempt_in_between_uses_up_none_of_the_retries()
+    {
+        await using var stripe = await SandboxClient.Open();
+        var id = await WithFailingCard(stripe);
+        await stripe.AdvanceTo("2026-12-21T11:00:00Z");
+        var next = (await stripe.Subscription(id)).Read("latest_invoice.next_payment_attempt")!.GetValue<long>();
+
+        (await stripe.Post($"/v1/invoices/{Text(await stripe.Subscription(id), "latest_invoice.id")}/pay")).Refused(402, "card_declined");
+
+        Assert.Equal(next, (await stripe.Subscription(id)).Read("latest_invoice.next_payment_attempt")!.GetValue<long>());
+        await stripe.AdvanceTo("2027-01-04T10:59:59Z");
+        Assert.Equal("past_due", Text(await stripe.Subscription(id), "status"));
+        await stripe.AdvanceTo("2027-01-04T11:00:00Z");
+        Assert.Equal("canceled", Text(await stripe.Subscription(id), "status"));
+    }
+
+    [Fact]
+    public async Task one_that_is_to_end_with_its_period_ends_when_that_is_though_it_moved()
+    {
+        await using var stripe = await SandboxClient.Open();
+        var (month, year) = (await stripe.Price("pro-month", 3000), await stripe.Price("pro-year", 30000, "year"));
+        var subscription = (await stripe.Subscribe(await stripe.Customer("pm_card_visa"), month, "cancel_at_period_end=true")).Ok();
+        Assert.Equal(subscription.Number("items.data.0.current_period_end"), subscription.Number("cancel_at"));
+
+        var moved = (await stripe.Post($"/v1/subscriptions/{subscription.Id}", $"items[0][id]={subscription.Text("items.data.0.id")}", $"items[0][price]={year}")).Ok();
+
+        Assert.Equal("2027-11-20T10:00:00Z", End(moved.Json));
+        Assert.Equal(moved.Number("items.data.0.current_period_end"), moved.Number("cancel_at"));
+    }
+
+    [Fact]
     public async Task a_subscription_that_is_past_due_is_active_again_once_it_is_paid()
     {
         await using var stripe = await SandboxClient.Open(o => o with { AfterDunning = "unpaid" });
