@@ -12,7 +12,9 @@ internal sealed class Machine : IAsyncDisposable
     public Machine(IJournal journal, Func<Catalogs> catalogs, ISnapshotStore? snapshots)
     {
         Wire = new Wire(journal);
-        Host = new LedgerHost(Wire, catalogs, long.MaxValue, snapshots is null ? null : new Snapshots(snapshots, int.MaxValue));
+        // An outage that a probe made certain would come at another time in each run: here every failure is one of its own.
+        var watched = new WatchedJournal(Wire, new JournalHealth(() => Task.CompletedTask, TimeProvider.System));
+        Host = new LedgerHost(watched, catalogs, long.MaxValue, snapshots is null ? null : new Snapshots(snapshots, int.MaxValue));
     }
 
     public Wire Wire { get; }
