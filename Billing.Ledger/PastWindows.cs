@@ -238,7 +238,7 @@ public static class PastWindows
         {
             if (Array.Find(moved, m => m.Window == c.Window) is not { } to) return c;
             if (to.Start > c.Start) carried.Add(new PastWindow(c.Window, c.Start, to.Start, 0, 0, 0, 0, null, 0) { Carried = true });
-            return c with { Start = to.Start, End = to.End };
+            return c with { Counted = to };
         }).ToImmutableArray();
         return use with { Counters = counters, Past = carried.Count == 0 ? use.Past : Keep(use.Past, carried) };
     })];

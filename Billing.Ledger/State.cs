@@ -183,11 +183,18 @@ public sealed record FeatureUse(string Feature, ImmutableArray<Counter> Counters
 }
 
 /// <summary>What was used in one running window, in smallest units: <c>Used = Allowance + ByTokens + Overage</c>.</summary>
+/// <param name="Counted">The window: one object for all the counters that it has.</param>
 /// <param name="Priced">The overage by unit price (major units); overage at no charge is not in it. Billing period only.</param>
 /// <param name="FirstVersion">The first event that counts in it; <paramref name="LastVersion"/> the last.</param>
 public sealed record Counter(
-    Window Window, Instant Start, Instant End, long Used, long Allowance, long ByTokens, long Overage,
-    ImmutableArray<PricedUse> Priced, long FirstVersion, long LastVersion);
+    CountedWindow Counted, long Used, long Allowance, long ByTokens, long Overage, ImmutableArray<PricedUse> Priced, long FirstVersion, long LastVersion)
+{
+    public Window Window => Counted.Window;
+
+    public Instant Start => Counted.Start;
+
+    public Instant End => Counted.End;
+}
 
 /// <summary>A closed window, as late usage and corrections left it.</summary>
 /// <param name="Plan">The plan in force as it ended.</param>

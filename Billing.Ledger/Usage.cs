@@ -202,7 +202,7 @@ public static class Usage
         var before = index < 0 ? new FeatureUse(e.Feature, [], null) : state.Usage[index];
         var after = e.Gauge is { } value
             ? before with { Gauge = Move(before.Gauge, value, e) }
-            : before with { Counters = Count(before.Counters, e), Past = IsLate(e) ? PastWindows.Count(before.Past, e) : before.Past };
+            : before with { Counters = Count(state.Usage, before.Counters, e), Past = IsLate(e) ? PastWindows.Count(before.Past, e) : before.Past };
 
         var due = state.DueAt;
         if (e.Gauge is null && e.Windows is { } windows)
@@ -239,7 +239,7 @@ public static class Usage
         return state with { DueAt = Decider.NextDue(state) };
     }
 
-    private static ImmutableArray<Counter> Count(ImmutableArray<Counter> counters, UsageRecorded e)
+    private static ImmutableArray<Counter> Count(ImmutableArray<FeatureUse> usage, ImmutableArray<Counter> counters, UsageRecorded e)
     {
         if (e.Windows is not { Length: > 0 } windows) return counters;
         // One new array, whatever number of windows the use counts in.
@@ -256,7 +256,7 @@ public static class Usage
             if (i < 0) i = end++;
             var c = result[i] is { } running && running.Start == window.Start
                 ? running
-                : new Counter(window.Window, window.Start, window.End, 0, 0, 0, 0, [], e.Version, e.Version);
+                : new Counter(Shared(usage, window), 0, 0, 0, 0, [], e.Version, e.Version);
             result[i] = c with
             {
                 Used = c.Used + e.Quantity,
@@ -268,6 +268,15 @@ public static class Usage
             };
         }
         return System.Runtime.InteropServices.ImmutableCollectionsMarshal.AsImmutableArray(result);
+    }
+
+    /// <summary>The window as another feature has it already.</summary>
+    private static CountedWindow Shared(ImmutableArray<FeatureUse> usage, CountedWindow window)
+    {
+        foreach (var use in usage)
+            foreach (var counter in use.Counters)
+                if (counter.Counted == window) return counter.Counted;
+        return window;
     }
 
     private static bool IsLate(UsageRecorded e)

@@ -176,7 +176,7 @@ internal sealed record Mutation(
         Fold("a hold is forgotten", s => s.Holds is [_, ..] ? s with { Holds = s.Holds.RemoveAt(0) } : null),
         Fold("allowance counts as overage", s => Count(s, c => c.Allowance > 0 ? c with { Allowance = c.Allowance - 1, Overage = c.Overage + 1 } : null)),
         Fold("a window is forgotten", s => s.Usage is [{ Counters: [_, ..] } u, ..] ? s with { Usage = s.Usage.SetItem(0, u with { Counters = u.Counters.RemoveAt(0) }) } : null),
-        Fold("a window ends later", s => Count(s, c => c.Window == Window.Period ? c with { End = c.End + Second } : null)),
+        Fold("a window ends later", s => Count(s, c => c.Window == Window.Period ? c with { Counted = c.Counted with { End = c.End + Second } } : null)),
         Fold("overage is marked as billed", s => Count(s, c => c is { Window: Window.Period, Priced: [var p, ..] } && p.Units > p.Billed ? c with { Priced = c.Priced.SetItem(0, p with { Billed = p.Units }) } : null)),
         Fold("a closed window is forgotten", s => s.Usage.FirstOrDefault(u => !u.Past.IsEmpty) is { } u ? s with { Usage = s.Usage.Replace(u, u with { Past = u.Past.RemoveAt(0) }) } : null),
         Fold("a gauge's peak is lost", s => s.Usage.FirstOrDefault(u => u.Gauge is { Peak: > 0 }) is { } u ? s with { Usage = s.Usage.Replace(u, u with { Gauge = u.Gauge! with { Peak = 0 } }) } : null),
