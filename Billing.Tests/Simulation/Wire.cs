@@ -41,8 +41,10 @@ internal sealed class Wire(IJournal journal) : IJournal
     public bool IsDead => dead;
 
     /// <summary>What happens to the next appends, and how many of the reads that follow the first trouble fail.</summary>
-    public void Plan(IEnumerable<Fault> next, int readsThatFail = 0)
+    /// <param name="forget">What was planned before does not come to pass.</param>
+    public void Plan(IEnumerable<Fault> next, int readsThatFail = 0, bool forget = false)
     {
+        if (forget) appends.Clear();
         foreach (var fault in next) appends.Enqueue(fault);
         failingReads = readsThatFail;
         if (appends.Contains(Fault.Hold)) Gate = new Gate();
