@@ -146,7 +146,18 @@ public sealed class JournalHealth
                 await Task.Delay(ProbePatience);
                 return new TimeoutException("The journal answers no probe.");
             }
-            await Task.Run(Counted).WaitAsync(ProbePatience);
+            var started = false;
+            var asking = Task.Run(() =>
+            {
+                Volatile.Write(ref started, true);
+                return Counted();
+            });
+            // Its time runs once a thread was free for it: before that, that it is not answered says nothing of the journal.
+            bool hadItsTime;
+            do hadItsTime = Volatile.Read(ref started);
+            while (await Task.WhenAny(asking, Task.Delay(ProbePatience)) != asking && !hadItsTime);
+            if (!asking.IsCompleted) return new TimeoutException("The journal does not answer a probe.");
+            await asking;
             return null;
         }
         catch (Exception e)

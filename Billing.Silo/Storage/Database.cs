@@ -28,4 +28,18 @@ public abstract class Database : IAsyncDisposable
 /// <summary>Everything that a journal holds streams of, so that nothing in it is left unverified.</summary>
 /// <param name="Organizations">Those that have a head, by id.</param>
 /// <param name="Problems">What is there and belongs to none of them.</param>
-public sealed record Inventory(IReadOnlyList<string> Organizations, IReadOnlyList<string> Problems);
+public sealed record Inventory(IReadOnlyList<string> Organizations, IReadOnlyList<string> Problems)
+{
+    // One step through the index for each organization, whatever number of events it has.
+    internal const string WithoutHead = """
+        WITH RECURSIVE found (organization) AS (
+          SELECT min(organization) FROM events
+          UNION ALL
+          SELECT (SELECT min(organization) FROM events WHERE organization > found.organization) FROM found WHERE organization IS NOT NULL)
+        SELECT organization FROM found WHERE organization IS NOT NULL AND organization NOT IN (SELECT organization FROM streams)
+        """;
+
+    internal static string HasNoHead(string organization) => $"There are events of {organization}, which has no head.";
+
+    internal static string HasMoreEvents(double count) => $"There are {count:0} events more in the table than in its streams.";
+}

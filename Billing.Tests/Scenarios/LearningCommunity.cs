@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using Billing.Ledger;
 using Billing.Tests.Api;
 using NodaTime;
 
@@ -226,6 +227,34 @@ public sealed class LearningCommunity
     }
 
     private static Task<Answer> Put(TestApi api, object body, HttpClient? by = null) => api.Put("/v1/organizations/acme/subscription", body, by: by);
+
+    [Fact]
+    public async Task C15_money_that_goes_back_takes_the_tokens_back_and_what_was_burned_is_a_debt_that_is_shown()
+    {
+        await using var api = await TestApi.Start("learning-community");
+        await api.Open("acme");
+        (await api.Webhook(StripeFixture.Event("payment_intent.succeeded", StripeFixture.PaymentIntent("pi_c15", 500, "acme", "starter", "cus_c15"), api.Clock.Now))).Expect(200);
+        // Three for life, and 10 by tokens.
+        for (var i = 0; i < 13; i++) (await api.Use("acme", "ai_requests")).Expect(201);
+
+        await Return(500);
+        Assert.Equal((0L, 10L), await BalanceAndDebt());
+        (await api.Use("acme", "ai_requests")).Expect(403);
+        // What is bought later is not taken for it.
+        await api.Grant("acme", 50);
+        Assert.Equal((50L, 10L), await BalanceAndDebt());
+
+        // The dispute is won.
+        await Return(0);
+        Assert.Equal((100_040L, 0L), await BalanceAndDebt());
+        await api.VerifyLedger("acme");
+
+        async Task Return(long total) => await api.Services.Host.Organization("acme").Execute(
+            new ReturnMoney("pi_c15", total) { Id = $"returned-{total}", ContentHash = [1], At = api.Services.Clock.Now() });
+
+        async Task<(long, long)> BalanceAndDebt() =>
+            await api.Get("/v1/organizations/acme/tokens") is var tokens ? ((long)tokens.Number("balance"), (long)tokens.Number("debt")) : default;
+    }
 
     [Fact]
     public async Task C8_a_deleted_subscription_falls_back_to_explorer()

@@ -171,6 +171,35 @@ public sealed class Quantum
         static (string, string) Metadata(JsonNode record) => (record["metadata"]!["backend"]!.GetValue<string>(), record["metadata"]!["shots"]!.GetValue<string>());
     }
 
+    [Theory]
+    [InlineData("now", "free", true, 2)]
+    [InlineData("period_end", "professional", false, 1)]
+    public async Task D6_a_subscription_is_cancelled_now_or_at_the_periods_end(string at, string planThen, bool hasEnded, int invoices)
+    {
+        await using var api = await TestApi.Start("quantum", at: "2026-11-01T00:00:00Z");
+        await api.Open("acme");
+        (await api.Put("/v1/organizations/acme/subscription", new { plan = "professional", interval = "month" })).Expect(200);
+        (await api.Use("acme", "quantum_jobs", 145)).Expect(201);
+        api.Clock.Set("2026-11-16T00:00:00Z");
+
+        (await api.Send(HttpMethod.Delete, $"/v1/organizations/acme/subscription?at={at}")).Expect(200);
+
+        var subscription = await api.Subscription("acme");
+        Assert.Equal((planThen, hasEnded ? "canceled" : "active"), (subscription.String("plan"), subscription.String("status")));
+        Assert.Equal(invoices, (await api.List("/v1/organizations/acme/invoices")).Count);
+
+        // In either case it is over then, what was used is billed once, and nothing more.
+        foreach (var later in (string[])["2026-12-01T00:00:01Z", "2027-02-01T00:00:01Z"])
+        {
+            api.Clock.Set(later);
+            await api.RunDueWork();
+        }
+        Assert.Equal(("free", "canceled"), ((await api.Subscription("acme")).String("plan"), (await api.Subscription("acme")).String("status")));
+        var all = await api.List("/v1/organizations/acme/invoices");
+        var subtotals = (await Task.WhenAll(all.Select(i => api.Get($"/v1/organizations/acme/invoices/{i["number"]}")))).Select(i => (long)i.Number("subtotal.amount"));
+        Assert.Equal([2_250L, 29_900L], subtotals);
+    }
+
     [Fact]
     public async Task D5_invoices_are_made_for_each_month_due_in_15_days_and_open_until_they_are_paid()
     {

@@ -9,15 +9,6 @@ internal static class SqliteInventory
 {
     private const string Heads = "SELECT organization FROM streams ORDER BY organization";
 
-    // One step through the index for each organization, whatever number of events it has.
-    private const string WithoutHead = """
-        WITH RECURSIVE found (organization) AS (
-          SELECT min(organization) FROM events
-          UNION ALL
-          SELECT (SELECT min(organization) FROM events WHERE organization > found.organization) FROM found WHERE organization IS NOT NULL)
-        SELECT organization FROM found WHERE organization IS NOT NULL AND organization NOT IN (SELECT organization FROM streams)
-        """;
-
     // In one statement, so that both are of the same moment. The table is counted itself, not an index of it.
     private const string Counts = "SELECT (SELECT count(*) FROM events NOT INDEXED) - (SELECT total(version) FROM streams)";
 
@@ -30,9 +21,9 @@ internal static class SqliteInventory
             if (isText) organizations.Add(name);
             else problems.Add($"The row of a head is damaged: its organization is {name}.");
         }
-        problems.AddRange(StrictReader.Query(connection, WithoutHead, Name, null).Select(o => $"There are events of {(o.IsText ? $"'{o.Name}'" : o.Name)}, which has no head."));
+        problems.AddRange(StrictReader.Query(connection, Inventory.WithoutHead, Name, null).Select(o => Inventory.HasNoHead(o.IsText ? $"'{o.Name}'" : o.Name)));
         var more = StrictReader.Query(connection, Counts, row => raw.sqlite3_column_double(row, 0), null).Single();
-        if (problems.Count == 0 && more > 0) problems.Add($"There are {more:0} events more in the table than in its streams.");
+        if (problems.Count == 0 && more > 0) problems.Add(Inventory.HasMoreEvents(more));
         return new Inventory(organizations, problems);
     }
 
