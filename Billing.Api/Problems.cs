@@ -1,5 +1,6 @@
 using System.Data.Common;
 using System.Text.Json.Serialization;
+using Billing.Api.Stripe;
 using Billing.Grains;
 using Billing.Grains.Journal;
 using Billing.Ledger;
@@ -48,7 +49,12 @@ public static class Problems
         ["batch_too_large"] = (400, "The batch has too many items"),
         ["signature_invalid"] = (400, "The signature does not match"),
         ["event_invalid"] = (400, "The body is no Stripe event"),
+        ["return_url_not_allowed"] = (400, "Browsers are not sent to this host"),
+        ["payment_failed"] = (402, "The payment failed"),
         ["stripe_not_configured"] = (503, "Stripe is not configured"),
+        ["stripe_unavailable"] = (503, "Stripe cannot be reached"),
+        ["stripe_outcome_unknown"] = (409, "Whether this was done at Stripe is not known"),
+        ["stripe_refused"] = (502, "Stripe refused the request"),
         ["ledger_archived"] = (410, "The events are archived"),
         ["journal_unavailable"] = (503, "The journal cannot be reached"),
         ["internal_error"] = (500, "Something went wrong here"),
@@ -183,6 +189,10 @@ public static class Problems
             {
                 await Answer(http, "ledger_archived", e.Message).ExecuteAsync(http);
             }
+            catch (StripeException e) when (!http.Response.HasStarted)
+            {
+                await OfStripe(http, e).ExecuteAsync(http);
+            }
             catch (BadHttpRequestException e) when (!http.Response.HasStarted)
             {
                 await (e.StatusCode == 413
@@ -199,6 +209,16 @@ public static class Problems
                 await Answer(http, "internal_error", "The request could not be completed. It is in the service's log.").ExecuteAsync(http);
             }
         });
+    }
+
+    private static IResult OfStripe(HttpContext http, StripeException e)
+    {
+        var request = e.RequestId is null ? "" : $" (Stripe's request {e.RequestId})";
+        if (e.IsDeclined) return Answer(http, "payment_failed", $"{e.Message}{(e.DeclineCode is null ? "" : $" ({e.DeclineCode})")}");
+        if (e.Code == "outcome_unknown") return Answer(http, "stripe_outcome_unknown", e.Message);
+        if (!e.IsPassing) return Answer(http, "stripe_refused", $"Stripe said: {e.Message} ({e.Code}{(e.Param is null ? "" : $", {e.Param}")}){request}");
+        http.Response.Headers.RetryAfter = "5";
+        return Answer(http, "stripe_unavailable", $"{e.Message}{request} Send the same request again with the same Idempotency-Key: it is done once.");
     }
 
     private static Task Unavailable(HttpContext http, JournalHealth health, string message)

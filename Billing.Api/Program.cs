@@ -29,7 +29,7 @@ public static class Program
     public static async Task<WebApplication> Build(string[] args, TimeProvider? time = null)
     {
         var builder = WebApplication.CreateBuilder(new WebApplicationOptions { Args = args, ContentRootPath = AppContext.BaseDirectory }).Listen();
-        var settings = Settings.Read(builder.Configuration, builder.Environment.IsDevelopment(), builder.Environment.ContentRootPath);
+        var (settings, sandbox) = await Startup.StartSandbox(Settings.Read(builder.Configuration, builder.Environment.IsDevelopment(), builder.Environment.ContentRootPath));
         var clock = new Clock(time ?? TimeProvider.System);
 
         // What is kept, and in what.
@@ -42,19 +42,17 @@ public static class Program
 
         // The actors, and who speaks to them.
         var host = new LedgerHost(journal, () => catalogs.Current, settings.MaxResidentBytes, snapshots);
-        var stripe = new StripeEvents(inbox, new CustomerDirectory(database), host, catalogs, settings, clock);
+        var (sent, customers) = (new SentRequests(database), new CustomerDirectory(database));
+        var gateway = Startup.OpenStripe(settings, sent, clock);
+        var stripe = new StripeEvents(inbox, customers, host, catalogs, settings, clock);
         var (denialIds, heads) = await Startup.OpenSecrets(new SecretStore(database));
-        var services = new Services(host, journal, snapshots?.Store, catalogs, keys, new Profiles(database), inbox, stripe, denialIds, heads, clock, settings);
+        var services = new Services(
+            host, journal, snapshots?.Store, catalogs, keys, new Profiles(database), inbox, stripe, denialIds, heads, clock, settings, gateway, sent, customers);
 
-        builder.Services
-            .AddSingleton(journal).AddSingleton<ILedgerHost>(host).AddSingleton(inbox).AddSingleton(stripe).AddSingleton(services).AddSingleton(journal.Health)
-            .AddSingleton(time ?? TimeProvider.System).AddSingleton<DueWork>()
-            .ConfigureHttpJsonOptions(json => ApiJson.Configure(json.SerializerOptions))
-            .AddApiDocument();
-        if (settings.RunsDueWork) builder.Services.AddHostedService(p => p.GetRequiredService<DueWork>()).AddHostedService<InboxRetry>();
+        builder.Services.AddParts(services, host, new Leases(database), time ?? TimeProvider.System).ConfigureHttpJsonOptions(json => ApiJson.Configure(json.SerializerOptions)).AddApiDocument();
 
         var app = builder.Build();
-        app.CloseLast(host, database);
+        app.CloseLast(host, database, gateway, sandbox);
         snapshots?.LogTo(app.Logger);
         app.UseProblems(journal.Health);
         app.UseRouting();
@@ -73,7 +71,7 @@ public static class Program
         app.MapStripe(v1, services);
         v1.MapKeys(services);
         app.MapSystem(v1, services);
-        app.Announce(settings, database);
+        app.Announce(settings, database, sandbox);
         return app;
     }
 }

@@ -25,10 +25,16 @@ public sealed class HeadSigner(byte[] key)
 }
 
 /// <summary>What the routes work with. All of it lives as long as the process, so routes capture it once instead of asking for each request.</summary>
+/// <param name="StripeOrNull">The way to Stripe; null without a key.</param>
 public sealed record Services(
     ILedgerHost Host, WatchedJournal Journal, ISnapshotStore? Snapshots, CatalogStore CatalogStore, ApiKeys Keys, Profiles Profiles, Inbox Inbox, StripeEvents StripeEvents, DenialIds DenialIds,
-    HeadSigner Heads, Clock Clock, Settings Settings)
+    HeadSigner Heads, Clock Clock, Settings Settings, IStripeGateway? StripeOrNull, SentRequests SentRequests, CustomerDirectory Customers)
 {
+    /// <summary>The way to Stripe.</summary>
+    /// <exception cref="ApiException">There is none.</exception>
+    public IStripeGateway Stripe => StripeOrNull ?? throw new ApiException("stripe_not_configured", "This needs Stripe. Set STRIPE_SECRET_KEY to a secret key (sk_test_… or sk_live_…).");
+
+
     public Catalogs Catalogs => CatalogStore.Current;
 
     /// <summary>Whether the journal answers.</summary>

@@ -1,3 +1,4 @@
+using System.Text.RegularExpressions;
 using Billing.Api.Pages;
 using Billing.Grains.Journal;
 using Billing.Ledger;
@@ -5,7 +6,7 @@ using Billing.Ledger;
 namespace Billing.Api;
 
 /// <summary>All configuration, read in one place. The README lists it.</summary>
-public sealed record Settings
+public sealed partial record Settings
 {
     /// <summary>The operator key of a development start. Refused anywhere else, and on any address but loopback.</summary>
     public const string DevelopmentKey = "bk_test_development";
@@ -13,6 +14,8 @@ public sealed record Settings
     public const int MinOperatorKeyLength = 32;
 
     public const string DefaultUrl = "http://localhost:5080";
+
+    public const string StripeUrl = "https://api.stripe.com";
 
     public required bool IsDevelopment { get; init; }
 
@@ -34,6 +37,24 @@ public sealed record Settings
     public required IReadOnlyList<string> WebhookSecrets { get; init; }
 
     public required string? PublishableKey { get; init; }
+
+    /// <summary>Stripe's secret key; null when there is none. Never logged.</summary>
+    public required string? StripeKey { get; init; }
+
+    /// <summary>Where Stripe is: Stripe itself, or a stand-in on this machine.</summary>
+    public required Uri StripeAddress { get; init; }
+
+    /// <summary>How long one try of a request to Stripe may take.</summary>
+    public required TimeSpan StripeTimeout { get; init; }
+
+    /// <summary>How long to wait before a request to Stripe is tried again; doubled for each further try.</summary>
+    public required TimeSpan StripeRetryDelay { get; init; }
+
+    /// <summary>Whether a stand-in for Stripe is started with the service: in Development, without a key.</summary>
+    public required bool StartsStripeSandbox { get; init; }
+
+    /// <summary>Hosts that browsers may be sent back to after Stripe's pages, and where they go by default.</summary>
+    public required ReturnUrls ReturnUrls { get; init; }
 
     /// <summary>Stripe price ids from the environment, each with the plan and interval that it is for.</summary>
     public required IReadOnlyDictionary<string, (string Plan, BillingInterval Interval)> PriceIds { get; init; }
@@ -62,6 +83,15 @@ public sealed record Settings
         var operatorKey = Get("BILLING_OPERATOR_KEY");
         if (operatorKey is { Length: < MinOperatorKeyLength })
             throw new SettingsException($"BILLING_OPERATOR_KEY has {operatorKey.Length} characters; it needs {MinOperatorKeyLength} or more. Make one with: openssl rand -hex 32");
+        var stripeKey = Get("STRIPE_SECRET_KEY", "STRIPE_API_KEY");
+        var stripeAddress = Get("Billing:StripeUrl") ?? StripeUrl;
+        if (stripeKey is not null && !StripeKeys().IsMatch(stripeKey))
+            throw new SettingsException("STRIPE_SECRET_KEY is no secret key of Stripe's: those begin with sk_test_, sk_live_, rk_test_ or rk_live_. (A key that begins with pk_ is the publishable one.)");
+        if (isDevelopment && stripeKey?.Contains("_live_", StringComparison.Ordinal) == true)
+            throw new SettingsException("STRIPE_SECRET_KEY is a live key, and this is Development. Use a test key, or set ASPNETCORE_ENVIRONMENT to Production.");
+        if (!Uri.TryCreate(stripeAddress, UriKind.Absolute, out var stripe) || (stripeAddress != StripeUrl && !stripe.IsLoopback))
+            throw new SettingsException($"Billing:StripeUrl is '{stripeAddress}'; it must be {StripeUrl} or the address of a stand-in on this machine.");
+        if (stripe.IsLoopback && stripeKey?.Contains("_live_", StringComparison.Ordinal) == true) throw new SettingsException("A live key of Stripe's is sent to Stripe only: unset Billing:StripeUrl.");
         return new Settings
         {
             IsDevelopment = isDevelopment,
@@ -72,6 +102,12 @@ public sealed record Settings
             OperatorKey = operatorKey,
             WebhookSecrets = [.. (Get("STRIPE_WEBHOOK_SECRET") ?? "").Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries)],
             PublishableKey = Get("STRIPE_PUBLISHABLE_KEY", "STRIPE_PUBLIC_KEY"),
+            StripeKey = stripeKey,
+            StripeAddress = stripe,
+            StripeTimeout = TimeSpan.FromMilliseconds(Number("Billing:StripeTimeoutMilliseconds", 30_000, 100, 80_000)),
+            StripeRetryDelay = TimeSpan.FromMilliseconds(Number("Billing:StripeRetryMilliseconds", 500, 0, 5_000)),
+            StartsStripeSandbox = isDevelopment && stripeKey is null && Get("Billing:StripeSandbox") != "off",
+            ReturnUrls = ReturnUrls.Read(Get("FRONTEND_URL"), Get("Billing:AllowedReturnHosts"), isDevelopment),
             PriceIds = ReadPriceIds(configuration),
             Defaults = new CatalogDefaults(Days("DEFAULT_TRIAL_DAYS", 14), Days("BILLING_GRACE_PERIOD_DAYS", 3)),
             MaxResidentBytes = 1024L * 1024 * Number("Billing:ResidentMegabytes", 512, 1, 1_000_000),
@@ -91,6 +127,9 @@ public sealed record Settings
                 : throw new SettingsException($"{name} is '{text}'; it must be a whole number from {least} to {most}.");
         }
     }
+
+    [GeneratedRegex(@"\A[sr]k_(test|live)_[A-Za-z0-9_]{1,255}\z", RegexOptions.CultureInvariant)]
+    private static partial Regex StripeKeys();
 
     /// <summary>As given, seen from where the service was started, or else from above it: `dotnet run --project` works from any folder.</summary>
     private static string FindCatalog(string path, string contentRoot)
@@ -115,6 +154,38 @@ public sealed record Settings
                     ids[id] = (name[7..^suffix.Length], interval);
         }
         return ids;
+    }
+}
+
+/// <summary>Where browsers come back to from Stripe's pages. Only to hosts that are allowed, or anybody could send a customer from a real payment to a false page.</summary>
+/// <param name="Default">FRONTEND_URL.</param>
+public sealed record ReturnUrls(Uri? Default, IReadOnlySet<string> Hosts, bool AllowsLoopback)
+{
+    /// <param name="hosts">Comma-separated, such as <c>app.example.com,example.com:8443</c>; the front end's own is among them.</param>
+    /// <exception cref="SettingsException">FRONTEND_URL is no http or https URL.</exception>
+    public static ReturnUrls Read(string? frontEnd, string? hosts, bool isDevelopment)
+    {
+        Uri? url = null;
+        if (frontEnd is not null && (!Uri.TryCreate(frontEnd, UriKind.Absolute, out url) || url.Scheme is not ("http" or "https")))
+            throw new SettingsException($"FRONTEND_URL is '{frontEnd}'; it must be a URL such as https://app.example.com.");
+        var allowed = (hosts ?? "").Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries).Concat(url is null ? [] : [url.Authority]);
+        return new ReturnUrls(url, allowed.ToHashSet(StringComparer.OrdinalIgnoreCase), isDevelopment);
+    }
+
+    /// <summary>The URL to come back to.</summary>
+    /// <param name="asked">As the caller wants it; null is a page of the front end.</param>
+    /// <param name="path">That page, such as <c>billing/success</c>.</param>
+    /// <param name="field">What the caller's field is called.</param>
+    /// <exception cref="ApiException">Its host is not allowed, or there is no default.</exception>
+    public string Of(string? asked, string path, string field)
+    {
+        if (asked is null)
+            return Default is { } home ? new Uri(home, path).ToString() : throw new ApiException("missing_field", $"Say where to come back to, or set FRONTEND_URL.", field);
+        if (!Uri.TryCreate(asked, UriKind.Absolute, out var url) || url.Scheme is not ("http" or "https") || url.UserInfo.Length > 0)
+            throw new ApiException("invalid_field", "This must be a whole http or https URL.", field);
+        if (!Hosts.Contains(url.Authority) && !(AllowsLoopback && url.IsLoopback))
+            throw new ApiException("return_url_not_allowed", $"Browsers are not sent to '{url.Authority}'. Allowed: {(Hosts.Count == 0 ? "none; set FRONTEND_URL or Billing:AllowedReturnHosts" : string.Join(", ", Hosts.Order(StringComparer.Ordinal)))}.", field);
+        return asked;
     }
 }
 

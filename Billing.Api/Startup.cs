@@ -1,10 +1,12 @@
 using System.Net;
+using Billing.Api.Stripe;
 using Billing.Grains;
 using Billing.Grains.Journal;
 using Billing.Silo;
 using Billing.Silo.Storage;
 using Billing.Silo.Storage.Postgres;
 using Billing.Silo.Storage.Sqlite;
+using Billing.StripeSandbox;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
 using NodaTime;
@@ -80,15 +82,43 @@ internal static class Startup
     public static async Task<(DenialIds DenialIds, HeadSigner Heads)> OpenSecrets(SecretStore secrets) =>
         (new DenialIds(await secrets.Get("denial-ids")), new HeadSigner(await secrets.Get(SecretStore.HeadKey, SignedHead.NewKey)));
 
+    /// <summary>In Development without a key there is a stand-in for Stripe, so that everything can be tried offline.</summary>
+    /// <returns>The settings that lead to it.</returns>
+    public static async Task<(Settings Settings, SandboxServer? Sandbox)> StartSandbox(Settings settings)
+    {
+        if (!settings.StartsStripeSandbox) return (settings, null);
+        var options = new SandboxOptions { RunsByItself = true, File = Path.Combine(Path.GetDirectoryName(settings.JournalPath)!, "stripe-sandbox.json") };
+        var sandbox = await SandboxServer.Start(options);
+        return (settings with { StripeKey = sandbox.ApiKey, StripeAddress = new Uri(sandbox.Url), WebhookSecrets = [.. settings.WebhookSecrets, options.WebhookSecret] }, sandbox);
+    }
+
+    /// <summary>The way to Stripe; null without a key.</summary>
+    public static StripeGateway? OpenStripe(Settings settings, SentRequests sent, Clock clock) => settings.StripeKey is not { } key ? null
+        : new StripeGateway(settings.StripeAddress, key, settings.StripeTimeout, settings.StripeRetryDelay, sent, clock);
+
     /// <summary>Requests end first, then the actors finish what they took, then the database is closed.</summary>
-    public static void CloseLast(this WebApplication app, LedgerHost host, Database database) =>
-        app.Lifetime.ApplicationStopped.Register(() => Close(host, database).GetAwaiter().GetResult());
+    public static void CloseLast(this WebApplication app, LedgerHost host, Database database, StripeGateway? gateway, SandboxServer? sandbox)
+    {
+        if (gateway is not null) gateway.Log = app.Logger;
+        app.Lifetime.ApplicationStopped.Register(() => Close(host, database, gateway, sandbox).GetAwaiter().GetResult());
+    }
 
     /// <summary>The ledger goes on without snapshots; whoever looks after it should know that it does.</summary>
     public static void LogTo(this Snapshots snapshots, ILogger log) => snapshots.Log = (message, e) => log.LogWarning(e, "{Message}", message);
 
+    /// <summary>What is found by its type, and what runs by itself.</summary>
+    public static IServiceCollection AddParts(this IServiceCollection parts, Services services, ILedgerHost host, Leases leases, TimeProvider time)
+    {
+        parts.AddSingleton(services).AddSingleton(services.Journal).AddSingleton(services.Health).AddSingleton(host).AddSingleton(services.Inbox).AddSingleton(services.StripeEvents)
+            .AddSingleton(services.Clock).AddSingleton(time).AddSingleton(leases)
+            .AddSingleton<DueWork>().AddSingleton<StripeWork>();
+        if (services.Settings.RunsDueWork)
+            parts.AddHostedService(p => p.GetRequiredService<DueWork>()).AddHostedService<InboxRetry>().AddHostedService(p => p.GetRequiredService<StripeWork>());
+        return parts;
+    }
+
     /// <summary>What a new user needs to know, once the service listens.</summary>
-    public static void Announce(this WebApplication app, Settings settings, Database database) => app.Lifetime.ApplicationStarted.Register(() =>
+    public static void Announce(this WebApplication app, Settings settings, Database database, SandboxServer? sandbox) => app.Lifetime.ApplicationStarted.Register(() =>
     {
         var url = app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()?.Addresses.FirstOrDefault() ?? Settings.DefaultUrl;
         app.Logger.LogInformation("Billing Ledger listens on {Url}", url);
@@ -96,11 +126,19 @@ internal static class Startup
         app.Logger.LogInformation("  Key      {Key}", settings.OperatorKey is null && settings.IsDevelopment ? Settings.DevelopmentKey : "yours (BILLING_OPERATOR_KEY, or one made with POST /v1/api-keys)");
         app.Logger.LogInformation("  Catalog  {Catalog}", settings.CatalogPath);
         app.Logger.LogInformation("  Journal  {Journal}", database.Place);
+        if (sandbox is not null)
+        {
+            sandbox.DeliverTo(new Uri(new Uri(url), "/webhooks/stripe"), settings.WebhookSecrets[^1]);
+            app.Logger.LogInformation("  Stripe   a stand-in on this machine, {Url}: no key is set. Its cards: 4242 4242 4242 4242 pays, 4000 0000 0000 0002 is declined", sandbox.Url);
+        }
+        else if (settings.StripeKey is null) app.Logger.LogInformation("  Stripe   not configured: what needs it answers 503 until STRIPE_SECRET_KEY is set");
         if (settings.WebhookSecrets.Count == 0) app.Logger.LogInformation("  Stripe   webhooks answer 503 until STRIPE_WEBHOOK_SECRET is set");
     });
 
-    private static async Task Close(LedgerHost host, Database database)
+    private static async Task Close(LedgerHost host, Database database, StripeGateway? gateway, SandboxServer? sandbox)
     {
+        if (sandbox is not null) await sandbox.DisposeAsync();
+        gateway?.Dispose();
         await host.DisposeAsync();
         await database.DisposeAsync();
     }

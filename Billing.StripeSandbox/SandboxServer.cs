@@ -69,6 +69,14 @@ public sealed class SandboxServer : IAsyncDisposable
         return server;
     }
 
+    /// <summary>From now on webhooks go to this address, too.</summary>
+    public void DeliverTo(Uri url, string secret)
+    {
+        ArgumentNullException.ThrowIfNull(url);
+        lock (sandbox.Gate)
+            if (!sandbox.Store.Of("webhook_endpoint").Any(e => e.Text("url") == url.ToString())) WebhookEndpoints.New(sandbox, url.ToString(), secret, "*");
+    }
+
     /// <summary>The Stripe-Signature header of a body, signed at a time in Unix seconds.</summary>
     public static string Sign(string secret, long time, byte[] body) => Webhooks.Signature(secret, time, body);
 

@@ -1,14 +1,17 @@
 using System.Collections.Concurrent;
 using System.Net.Http.Headers;
 using System.Net.Sockets;
+using System.Runtime.CompilerServices;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
 using Billing.Api;
+using Billing.Api.Stripe;
 using Billing.Silo;
 using Billing.Silo.Storage.Postgres;
+using Billing.StripeSandbox;
 using Billing.Tests.Postgres;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting.Server;
@@ -45,11 +48,15 @@ public sealed partial class TestApi : IAsyncDisposable
     private readonly WebApplication app;
     private readonly string folder;
     private readonly string catalog;
+    private readonly string[] args;
+    private StrongBox<TestApi?>? latest;
+    private SandboxServer? sandbox;
     private bool keepsFolder;
     private bool disposed;
 
-    private TestApi(WebApplication app, SettableClock clock, string catalog, string folder, bool keepsFolder)
+    private TestApi(WebApplication app, SettableClock clock, string catalog, string folder, bool keepsFolder, string[] args)
     {
+        this.args = args;
         this.app = app;
         this.catalog = catalog;
         this.folder = folder;
@@ -77,10 +84,12 @@ public sealed partial class TestApi : IAsyncDisposable
     /// <param name="catalog">The name of a sample catalog, a path, or the catalog's JSON itself.</param>
     /// <param name="at">What the clock says, such as <c>2026-11-20T10:00:00Z</c>.</param>
     /// <param name="folder">Where the journal is, to start again on an older one; then it is not removed at the end.</param>
-    public static async Task<TestApi> Start(string catalog, string at = "2026-11-20T10:00:00Z", string? folder = null, params string[] args)
+    public static Task<TestApi> Start(string catalog, string at = "2026-11-20T10:00:00Z", string? folder = null, params string[] args) =>
+        StartAt(catalog, new SettableClock(Time(at)), folder ?? NewFolder(Environment.GetEnvironmentVariable(OnPostgres) == "1"), folder is not null, args);
+
+    private static async Task<TestApi> StartAt(string catalog, SettableClock clock, string folder, bool keepsFolder, string[] given)
     {
-        var keepsFolder = folder is not null;
-        folder ??= NewFolder(Environment.GetEnvironmentVariable(OnPostgres) == "1");
+        var args = given;
         if (Databases.TryGetValue(folder, out var database)) args = [$"--ConnectionStrings:Ledger={database}", "--Billing:JournalTimeoutMilliseconds=60000", .. args];
         if (catalog.StartsWith('{'))
         {
@@ -88,15 +97,14 @@ public sealed partial class TestApi : IAsyncDisposable
             catalog = Path.Combine(folder, "catalog.json");
             await File.WriteAllTextAsync(catalog, json);
         }
-        var clock = new SettableClock(Time(at));
         var app = await Program.Build(
             [
-                "--environment=Development", "--urls=http://127.0.0.1:0", "--Billing:DueWork=off", "--Logging:LogLevel:Default=Warning",
+                "--environment=Development", "--urls=http://127.0.0.1:0", "--Billing:DueWork=off", "--Logging:LogLevel:Default=Warning", "--Billing:StripeSandbox=off", "--Billing:StripeRetryMilliseconds=1",
                 $"--STRIPE_WEBHOOK_SECRET={WebhookSecret},whsec_old_secret",
                 $"--Billing:Catalog={(File.Exists(catalog) ? catalog : Repository.Catalog(catalog))}", $"--Billing:Journal={Path.Combine(folder, "ledger.db")}", .. args,
             ], clock);
         await app.StartAsync();
-        return new TestApi(app, clock, catalog, folder, keepsFolder);
+        return new TestApi(app, clock, catalog, folder, keepsFolder, given);
     }
 
     /// <summary>As <see cref="Start"/>, with the journal in a PostgreSQL database of its own.</summary>
@@ -114,6 +122,24 @@ public sealed partial class TestApi : IAsyncDisposable
         return folder;
     }
 
+    /// <summary>As <see cref="Start"/>, beside a Stripe that goes by this service's clock and delivers to its webhook when <see cref="Settle"/> says so.</summary>
+    public static async Task<TestApi> StartWithStripe(string catalog, string at = "2026-11-20T10:00:00Z", int? seed = null, params string[] args)
+    {
+        var latest = new StrongBox<TestApi?>();
+        var clock = new SettableClock(Time(at));
+        var sandbox = await SandboxServer.Start(new SandboxOptions
+        {
+            Time = clock, SetTime = time => clock.Now = Instant.FromDateTimeOffset(time), SendsAtOnce = false, Seed = seed,
+            // Restarted, it is another service at the same address.
+            Settling = () => latest.Value!.RunStripeWork(),
+        });
+        var api = await StartAt(catalog, clock, NewFolder(Environment.GetEnvironmentVariable(OnPostgres) == "1"), false,
+            [$"--STRIPE_SECRET_KEY={sandbox.ApiKey}", $"--Billing:StripeUrl={sandbox.Url}", "--FRONTEND_URL=https://app.example.com", .. args]);
+        (api.sandbox, api.latest, latest.Value) = (sandbox, latest, api);
+        sandbox.DeliverTo(new Uri(new Uri(api.Url), "/webhooks/stripe"), WebhookSecret);
+        return api;
+    }
+
     /// <summary>Stops this service and starts another on the same journal, with the clock where it stands.</summary>
     /// <param name="newCatalog">As for <see cref="Start"/>; the same one without it.</param>
     public async Task<TestApi> Restart(string? newCatalog = null)
@@ -121,9 +147,13 @@ public sealed partial class TestApi : IAsyncDisposable
         // The folder goes over to the one that follows.
         var handsOver = !keepsFolder;
         keepsFolder = true;
+        var stripe = sandbox;
+        sandbox = null;
         await DisposeAsync();
-        var next = await Start(newCatalog ?? catalog, InstantPattern.ExtendedIso.Format(Clock.Now), folder);
-        next.keepsFolder = !handsOver;
+        // At the same address, where Stripe delivers to.
+        var next = await StartAt(newCatalog ?? catalog, Clock, folder, !handsOver, [.. args.Where(a => !a.StartsWith("--urls=", StringComparison.Ordinal)), .. stripe is null ? [] : (string[])[$"--urls={Url}"]]);
+        (next.sandbox, next.latest) = (stripe, latest);
+        if (latest is not null) latest.Value = next;
         return next;
     }
 
@@ -141,6 +171,22 @@ public sealed partial class TestApi : IAsyncDisposable
 
     /// <summary>Runs what a timer would: windows that ended, tokens that expired.</summary>
     public Task<int> RunDueWork() => app.Services.GetRequiredService<DueWork>().RunOnce();
+
+    /// <summary>The Stripe that it was started beside.</summary>
+    public SandboxServer Sandbox => sandbox ?? throw new InvalidOperationException("Start it with StartWithStripe.");
+
+    /// <summary>Stripe delivers every webhook that is due, and the service does what comes of them.</summary>
+    public Task Settle() => Sandbox.Settle();
+
+    /// <summary>Time goes on: everything that falls due at Stripe and here happens in order.</summary>
+    public async Task AdvanceTo(string time)
+    {
+        await Sandbox.AdvanceTo(Time(time).ToDateTimeOffset());
+        await RunDueWork();
+    }
+
+    /// <summary>Runs what a timer would: everything that speaks to Stripe by itself.</summary>
+    public Task RunStripeWork() => app.Services.GetRequiredService<StripeWork>().RunUntilDone();
 
     // ---- speaking HTTP
 
@@ -296,6 +342,7 @@ public sealed partial class TestApi : IAsyncDisposable
         Anonymous.Dispose();
         await app.StopAsync();
         await app.DisposeAsync();
+        if (sandbox is not null) await sandbox.DisposeAsync();
         if (!keepsFolder) Directory.Delete(folder, recursive: true);
     }
 }

@@ -1,0 +1,49 @@
+-- What is done at Stripe, and what Stripe says.
+
+ALTER TABLE inbox ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE inbox ADD COLUMN next_try_at BIGINT NOT NULL DEFAULT 0;   -- microseconds since 1970: a pending event waits until then
+ALTER TABLE inbox ADD COLUMN object TEXT COLLATE "C";                 -- the id of the object that it is about
+
+CREATE INDEX customers_by_organization ON customers (organization);
+
+-- Every request that changes something at Stripe, stored before it is sent: after a crash the same key asks the same.
+CREATE TABLE stripe_requests (
+  idempotency_key TEXT    COLLATE "C" PRIMARY KEY,
+  organization    TEXT    COLLATE "C",
+  path            TEXT    COLLATE "C" NOT NULL,
+  form            BYTEA,                    -- exactly what was sent first; personal data: removed after two days
+  sent_at         BIGINT  NOT NULL,         -- when it was first sent, in microseconds since 1970
+  answered_at     BIGINT,
+  status          INTEGER,                  -- HTTP
+  object          TEXT    COLLATE "C",      -- the id of what it made or changed
+  error           TEXT                      -- Stripe's error, for a payment that was refused
+);
+
+CREATE INDEX stripe_requests_by_organization ON stripe_requests (organization, sent_at);
+CREATE INDEX stripe_requests_by_path ON stripe_requests (path, sent_at);
+
+-- Stripe's invoices as Stripe last showed them. Links and names are in them, so they stand beside the stream and can be erased.
+CREATE TABLE stripe_invoices (
+  id            TEXT    COLLATE "C" PRIMARY KEY,
+  organization  TEXT    COLLATE "C" NOT NULL,
+  created_at    BIGINT  NOT NULL,           -- microseconds since 1970
+  status        TEXT    COLLATE "C" NOT NULL,
+  seen_at       BIGINT  NOT NULL,           -- the time of the event, or of the fetch, that this is from: an older one changes nothing
+  body          BYTEA   NOT NULL            -- JSON
+);
+
+CREATE INDEX stripe_invoices_by_organization ON stripe_invoices (organization, created_at);
+
+-- Who does what must be done by one process at a time.
+CREATE TABLE leases (
+  name          TEXT    COLLATE "C" PRIMARY KEY,
+  holder        TEXT    COLLATE "C" NOT NULL,
+  until         BIGINT  NOT NULL            -- microseconds since 1970
+);
+
+CREATE TABLE flags (
+  name          TEXT    COLLATE "C" PRIMARY KEY,
+  percent       INTEGER NOT NULL,           -- of the organizations that it is on for: 0 to 100
+  updated_at    BIGINT  NOT NULL,           -- microseconds since 1970
+  updated_by    TEXT
+);
