@@ -55,6 +55,7 @@ internal sealed class Api(Sandbox s, Misbehaviour misbehaviour, Action happened)
         if (key is not null) http.Response.Headers["Idempotency-Key"] = key;
         Fault? fault = null;
         string? begun = null;
+        (int Status, JsonNode Body)? before = null;
         (int Status, JsonNode Body) answer;
         try
         {
@@ -73,18 +74,12 @@ internal sealed class Api(Sandbox s, Misbehaviour misbehaviour, Action happened)
             if (key is not null)
             {
                 var asked = $"{http.Request.Method} {http.Request.Path}\n{string.Join('\n', sent.SelectMany(p => p.Value.Select(v => $"{p.Key}={v}")).Order(StringComparer.Ordinal))}";
-                (int, JsonNode)? before;
                 lock (s.Gate) before = keys.Begin(key, asked);
-                if (before is { } known)
-                {
-                    http.Response.Headers["Idempotent-Replayed"] = "true";
-                    await Write(http, known);
-                    return;
-                }
-                begun = key;
+                if (before is null) begun = key;
+                else http.Response.Headers["Idempotent-Replayed"] = "true";
             }
-            await Held(http.Request.Path);
-            answer = Run(operation, new Call(s, http.Request.RouteValues["id"]?.ToString() ?? "", parameters) { Path = http.Request.Path }, request, key);
+            if (before is null) await Held(http.Request.Path);
+            answer = before ?? Run(operation, new Call(s, http.Request.RouteValues["id"]?.ToString() ?? "", parameters) { Path = http.Request.Path }, request, key);
         }
         catch (StripeError refused)
         {

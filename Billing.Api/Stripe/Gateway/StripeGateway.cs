@@ -43,7 +43,7 @@ public sealed partial class StripeGateway : IStripeGateway, IDisposable
     {
         (this.sent, this.clock) = (sent, clock);
         IsTest = secretKey.Contains("_test_", StringComparison.Ordinal);
-        http = new HttpClient(new SocketsHttpHandler { PooledConnectionLifetime = TimeSpan.FromMinutes(5), AllowAutoRedirect = false }) { BaseAddress = address, Timeout = timeout };
+        http = new HttpClient(new SocketsHttpHandler { PooledConnectionLifetime = TimeSpan.FromMinutes(5), AllowAutoRedirect = false, UseProxy = !address.IsLoopback }) { BaseAddress = address, Timeout = timeout };
         http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", secretKey);
         http.DefaultRequestHeaders.Add("Stripe-Version", StripeEvent.PinnedVersion);
         tries = new ResiliencePipelineBuilder<Answer>().AddRetry(new RetryStrategyOptions<Answer>
