@@ -175,8 +175,16 @@ public sealed partial class TestApi : IAsyncDisposable
     /// <summary>The Stripe that it was started beside.</summary>
     public SandboxServer Sandbox => sandbox ?? throw new InvalidOperationException("Start it with StartWithStripe.");
 
-    /// <summary>Stripe delivers every webhook that is due, and the service does what comes of them.</summary>
-    public Task Settle() => Sandbox.Settle();
+    /// <summary>Stripe delivers every webhook that is due, and the service does what comes of them, until nothing more happens.</summary>
+    public async Task Settle()
+    {
+        for (var before = -1; before != Sandbox.All("event").Count;)
+        {
+            before = Sandbox.All("event").Count;
+            await Sandbox.Settle();
+            await RunStripeWork();
+        }
+    }
 
     /// <summary>Time goes on: everything that falls due at Stripe and here happens in order.</summary>
     public async Task AdvanceTo(string time)
