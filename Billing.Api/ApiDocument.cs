@@ -30,6 +30,7 @@ internal static class ApiDocument
         ["at|moment"] = ("The moment; now without one.", new OpenApiSchema { Type = JsonSchemaType.String, Format = "date-time" }),
         ["at"] = ("now, or period_end (without one).", new OpenApiSchema { Type = JsonSchemaType.String, Enum = ["now", "period_end"] }),
         ["prorate"] = ("With at=now: whether the unused rest is credited.", new OpenApiSchema { Type = JsonSchemaType.Boolean }),
+        ["dry_run"] = ("Whether to show what would be done, and do nothing.", new OpenApiSchema { Type = JsonSchemaType.Boolean }),
         ["state"] = ("pending, applied, ignored, unclaimed or failed.", new OpenApiSchema { Type = JsonSchemaType.String, Enum = ["pending", "applied", "ignored", "unclaimed", "failed"] }),
     };
 
@@ -117,6 +118,7 @@ internal static class ApiDocument
         if (takesBody) Add(413, 415);
         if (path.Contains('{')) Add(404);
         if (changes) Add(404, 409, 503);
+        if (path == "v1/catalog/push") Add(502, 503);
         if (changes && isOfOrganization) Add(410);
         foreach (var (status, response) in operation.Responses)
             if (status[0] is '4' or '5' && response is OpenApiResponse refusal)

@@ -183,6 +183,15 @@ public sealed record CatalogMovesBody(
 /// <param name="NextCursor">For the next page; null when all were looked at.</param>
 public sealed record CatalogMovesView(int ToVersion, bool DryRun, int Moved, int Refused, IReadOnlyList<CatalogMoveView> Organizations, string? NextCursor);
 
+/// <param name="Changed">How many changes were made; with dry_run, would be.</param>
+/// <param name="Wrong">How many of the prices that were given do not fit.</param>
+public sealed record CatalogPushView(int CatalogVersion, bool DryRun, int Changed, int Wrong, IReadOnlyList<CatalogChangeView> Changes);
+
+/// <param name="Action">create_product, update_product, create_price, replace_price, archive_price; keep and given change nothing.</param>
+/// <param name="Id">Of the product or price at Stripe; null of a price that is not made yet.</param>
+/// <param name="IsWrong">A price that was given and does not fit.</param>
+public sealed record CatalogChangeView(string Action, string? Id, string? LookupKey, string Detail, [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)] bool IsWrong);
+
 /// <param name="Current">It is what is sold now.</param>
 public sealed record CatalogVersionView(int Version, Instant PublishedAt, bool Current, IReadOnlyList<string> Plans);
 
@@ -388,6 +397,7 @@ public sealed class QuantityJson : JsonConverter<decimal>
 [JsonSerializable(typeof(AdvanceClockBody))]
 [JsonSerializable(typeof(CatalogMovesBody))]
 [JsonSerializable(typeof(CatalogMovesView))]
+[JsonSerializable(typeof(CatalogPushView))]
 [JsonSerializable(typeof(IReadOnlyList<CatalogVersionView>))]
 [JsonSerializable(typeof(ChangePreviewView))]
 [JsonSerializable(typeof(ApiKeyBody))]

@@ -114,6 +114,7 @@ internal static class Startup
             .AddSingleton<DueWork>().AddSingleton<StripeWork>();
         if (services.Settings.RunsDueWork)
             parts.AddHostedService(p => p.GetRequiredService<DueWork>()).AddHostedService<InboxRetry>().AddHostedService(p => p.GetRequiredService<StripeWork>());
+        if (services.Settings.StartsStripeSandbox) parts.AddHostedService<CatalogPushAtStart>();
         return parts;
     }
 

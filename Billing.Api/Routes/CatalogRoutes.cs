@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using System.Text;
+using Billing.Api.Stripe;
 using Billing.Grains;
 using Billing.Ledger;
 
@@ -18,6 +19,18 @@ public static class CatalogRoutes
         v1.MapPost("/catalog/moves", (Delegate)((HttpContext http) => Move(http, services))).OperatorOnly()
             .WithTags("Catalog").WithSummary("Move organizations to a version of the catalog, page by page; with dry_run show limits, prices and who would be over a limit")
             .Accepts<CatalogMovesBody>("application/json").Produces<CatalogMovesView>();
+
+        v1.MapPost("/catalog/push", (Delegate)((HttpContext http) => Push(http, services))).OperatorOnly()
+            .WithTags("Catalog").WithSummary("Make Stripe have the catalog's products and prices; with ?dry_run=true show what would change").Produces<CatalogPushView>().TakesQuery("dry_run");
+    }
+
+    private static async Task<IResult> Push(HttpContext http, Services services)
+    {
+        var dryRun = http.FlagParameter("dry_run");
+        var catalog = services.Catalogs.Current;
+        var changes = await CatalogPush.Run(services.Stripe, catalog, services.Settings.PriceIds, services.Clock, dryRun);
+        return Results.Ok(new CatalogPushView(catalog.Version, dryRun, changes.Count(c => c.Request is not null), changes.Count(c => c.IsWrong),
+            [.. changes.Select(c => new CatalogChangeView(c.Action, c.Id, c.LookupKey, c.Detail, c.IsWrong))]));
     }
 
     private static async Task<IReadOnlyList<CatalogVersionView>> Versions(Services services)

@@ -97,9 +97,9 @@ public static class StripeTranslation
         if (o.Text("id") is not { } id) return Failed(organization, e, "The subscription has no id.");
         if (!Spelling.TryParse<SubscriptionStatus>(o.Text("status") ?? "", out var status)) return Failed(organization, e, $"The status '{o.Text("status")}' is unknown.");
         var items = o.Get("items")?.Get("data") is { ValueKind: JsonValueKind.Array } data ? data.EnumerateArray().ToList() : [];
-        var found = items.Select(i => prices.Find(i.Get("price")?.Text("id"), i.Get("price")?.Text("lookup_key"))).FirstOrDefault(p => p is not null);
+        var found = items.Select(i => prices.Find(i.Get("price")?.Text("id"), LookupKey(i.Get("price")))).FirstOrDefault(p => p is not null);
         if (found is not { } price)
-            return Failed(organization, e, $"No price of it is in the catalog or the environment: {string.Join(", ", items.Select(i => $"{i.Get("price")?.Text("id")} ({i.Get("price")?.Text("lookup_key")})"))}.");
+            return Failed(organization, e, $"No price of it is in the catalog or the environment: {string.Join(", ", items.Select(i => $"{i.Get("price")?.Text("id")} ({LookupKey(i.Get("price"))})"))}.");
         // Since 2025-03-31 the period stands on the items.
         var starts = items.Select(i => i.Time("current_period_start")).OfType<Instant>().ToList();
         var ends = items.Select(i => i.Time("current_period_end")).OfType<Instant>().ToList();
@@ -114,6 +114,9 @@ public static class StripeTranslation
         commands.Add(new FollowSubscription(snapshot) { Id = commandId, ContentHash = HashOf(commandId), At = now, By = "stripe" });
         return new Translation(organization, commands);
     }
+
+    /// <summary>A price that was replaced has given its key away; the push that made it wrote the key into its metadata.</summary>
+    private static string? LookupKey(JsonElement? price) => price?.Text("lookup_key") ?? price?.Metadata("lookup_key");
 
     private static Translation Invoice(StripeEvent e, Instant now, bool paid)
     {
@@ -176,7 +179,8 @@ public sealed class PriceBook(Catalogs catalogs, IReadOnlyDictionary<string, (st
         return null;
     }
 
-    private static string EnvironmentName(string plan) => plan.Replace('-', '_').ToUpperInvariant();
+    /// <summary>As a plan is written in the name of a variable.</summary>
+    public static string EnvironmentName(string plan) => plan.Replace('-', '_').ToUpperInvariant();
 }
 
 /// <summary>Lenient reading: what is absent, null or of another type reads as null; a reference is a string, an object, or a deleted object.</summary>

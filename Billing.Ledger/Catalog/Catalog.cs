@@ -54,6 +54,9 @@ public sealed record Catalog
     public Plan? Plan(string id) => plansById.Value.GetValueOrDefault(id);
 
     public TokenPackage? TokenPackage(string id) => TokenPackages.FirstOrDefault(p => p.Id == id);
+
+    /// <summary>By this a package's price is found at Stripe, where the catalog names no price id.</summary>
+    public string LookupKey(TokenPackage package, string currency) => $"tokens-{package.Id}" + (currency == Currency ? "" : $"-{currency}");
 }
 
 public enum AllowanceOnUpgrade { Full, Prorated }

@@ -58,11 +58,11 @@ public sealed class CatalogReader
         if (plans.Count == 0) root.Problem("plans", "A catalog has at least one plan.");
         var fallback = root.Text("fallback_plan", required: false);
         if (fallback is not null && plans.All(p => p.Id != fallback)) root.Problem("fallback_plan", $"There is no plan '{fallback}'.");
-        NoDuplicates(root, plans);
+        var packages = root.Entries("token_packages", MaxTokenPackages, required: false).Select(p => ReadTokenPackage(p.Id, p.Node)).ToList();
 
         // A feature is counted in every window that some plan limits it by: use belongs to the feature, whatever the plan.
         var counted = features.ToDictionary(f => f.Id, f => f with { CountedWindows = CountedWindows(f, plans) });
-        return new Catalog
+        var catalog = new Catalog
         {
             Currency = currency,
             FallbackPlan = fallback,
@@ -77,8 +77,10 @@ public sealed class CatalogReader
             {
                 Features = p.Features.ToFrozenDictionary(f => f.Key, f => f.Value with { Feature = counted[f.Key] }),
             })],
-            TokenPackages = [.. root.Entries("token_packages", MaxTokenPackages, required: false).Select(p => ReadTokenPackage(p.Id, p.Node))],
+            TokenPackages = [.. packages],
         };
+        NoDuplicates(root, catalog);
+        return catalog;
     }
 
     private static ImmutableArray<Window> CountedWindows(Feature feature, List<Plan> plans)
@@ -126,13 +128,18 @@ public sealed class CatalogReader
         return [.. tiers];
     }
 
-    private void NoDuplicates(CatalogNode root, List<Plan> plans)
+    private void NoDuplicates(CatalogNode root, Catalog catalog)
     {
         var keys = new HashSet<string>();
-        foreach (var plan in plans)
-            foreach (var price in plan.Prices)
-                if (!keys.Add(price.LookupKey))
-                    problems.Add(new CatalogProblem($"{root.Path}.plans.{plan.Id}.prices", $"The lookup key '{price.LookupKey}' stands twice."));
+        foreach (var plan in catalog.Plans)
+            foreach (var price in plan.Prices) Add($"plans.{plan.Id}", price.LookupKey);
+        foreach (var package in catalog.TokenPackages)
+            foreach (var price in package.Prices) Add($"token_packages.{package.Id}", catalog.LookupKey(package, price.Currency));
+
+        void Add(string of, string key)
+        {
+            if (!keys.Add(key)) problems.Add(new CatalogProblem($"{root.Path}.{of}.prices", $"The lookup key '{key}' stands twice."));
+        }
     }
 
     private static List<Feature> ReadFeatures(CatalogNode root)

@@ -122,7 +122,7 @@ public sealed partial class TestApi : IAsyncDisposable
         return folder;
     }
 
-    /// <summary>As <see cref="Start"/>, beside a Stripe that goes by this service's clock and delivers to its webhook when <see cref="Settle"/> says so.</summary>
+    /// <summary>As <see cref="Start"/>, beside a Stripe that has the catalog's products and prices, goes by this service's clock and delivers to its webhook when <see cref="Settle"/> says so.</summary>
     public static async Task<TestApi> StartWithStripe(string catalog, string at = "2026-11-20T10:00:00Z", int? seed = null, params string[] args)
     {
         var latest = new StrongBox<TestApi?>();
@@ -136,6 +136,8 @@ public sealed partial class TestApi : IAsyncDisposable
         var api = await StartAt(catalog, clock, NewFolder(Environment.GetEnvironmentVariable(OnPostgres) == "1"), false,
             [$"--STRIPE_SECRET_KEY={sandbox.ApiKey}", $"--Billing:StripeUrl={sandbox.Url}", "--FRONTEND_URL=https://app.example.com", .. args]);
         (api.sandbox, api.latest, latest.Value) = (sandbox, latest, api);
+        // Before it delivers: nobody waits for webhooks about products.
+        (await api.Post("/v1/catalog/push")).Expect(200);
         sandbox.DeliverTo(new Uri(new Uri(api.Url), "/webhooks/stripe"), WebhookSecret);
         return api;
     }
