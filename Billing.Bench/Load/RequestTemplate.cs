@@ -13,6 +13,9 @@ public sealed class RequestTemplate
 
     public const string OrganizationMark = "org-######";
 
+    /// <summary>The organization that stands in a request for this number.</summary>
+    public static string OrganizationId(int organization) => $"org-{organization:000000}";
+
     /// <summary>Eight places stand for a quantity, which may have spaces before it.</summary>
     public const string QuantityMark = "********";
 

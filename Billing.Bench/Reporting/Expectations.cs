@@ -12,7 +12,7 @@ public sealed record Comparison(string Scenario, string Subject, string To, doub
 /// <summary>What the figures are compared with, and what is expected of them on two processors.</summary>
 public static class Expectations
 {
-    private sealed record Ratio(string Scenario, string Subject, string ToScenario, string ToSubject, double? AtLeast = null);
+    private sealed record Ratio(string Scenario, string Subject, string ToScenario, string ToSubject, double? AtLeast = null, Func<Measurement, Measurement, double>? Of = null);
 
     private sealed record Limit(string Scenario, string Subject, string Unit, Func<Measurement, double> Figure, double Bound, bool IsAtMost = true);
 
@@ -28,6 +28,8 @@ public static class Expectations
         .. Each(ledger => new Ratio(Scenarios.Consume, ledger, Scenarios.Consume, Subject.Row, OnPostgres(ledger, 3.5))),
         .. Each(ledger => new Ratio(Scenarios.Hot, ledger, Scenarios.Consume, ledger, 0.7)),
         .. Each(ledger => new Ratio(Scenarios.Batch, ledger, Scenarios.Batch, ledger == Subject.Sqlite ? RawInsert.Sqlite : RawInsert.Postgres, 0.6)),
+        // The quiet ones' p99 to the others': half means twice as long.
+        .. Each(ledger => new Ratio(Webhooks.Quiet, ledger, Webhooks.During, ledger, 0.5, (quiet, during) => quiet.P99Ms / during.P99Ms)),
         .. Each(ledger => new Ratio(Books.Fold, ledger, Books.Read, ledger, 0.4)),
         .. Each(ledger => new Ratio(Books.Verify, ledger, Books.Hash, ledger, 0.5)),
     ];
@@ -36,6 +38,7 @@ public static class Expectations
     [
         .. Each(ledger => new Limit(Scenarios.CheckAtHalf, ledger, "ms p99", m => m.P99Ms, 2)),
         new(Scenarios.ConsumeAtHalf, Subject.Postgres, "ms p99", m => m.P99Ms, 15),
+        .. Each(ledger => new Limit(Webhooks.AtRate, ledger, "ms p95", m => m.P95Ms, 50)),
         .. Each(ledger => new Limit(Activation.FromSnapshot, ledger, "ms p99", m => m.P99Ms, 20)),
         new(Books.Decide, "ledger", "events/s", m => m.EventsPerSecond, 1_500_000, IsAtMost: false),
         .. Each(ledger => new Limit(Starts.Scenario, ledger, "ms", m => m.P50Ms, 1_500)),
@@ -52,7 +55,7 @@ public static class Expectations
         IEnumerable<Comparison> Ratio(Ratio r)
         {
             // Round by round, so that what slowed the whole machine for a while slowed both sides.
-            var ratios = all[(r.Scenario, r.Subject)].Zip(all[(r.ToScenario, r.ToSubject)], Divide).ToList();
+            var ratios = all[(r.Scenario, r.Subject)].Zip(all[(r.ToScenario, r.ToSubject)], r.Of ?? Divide).ToList();
             if (ratios.Count > 0) yield return new Comparison(r.Scenario, r.Subject, r.ToScenario == r.Scenario ? r.ToSubject : r.ToScenario, Median.Of(ratios), "", r.AtLeast, IsAtMost: false);
         }
 

@@ -12,6 +12,7 @@ public sealed record Measurement(string Scenario, string Subject)
 
     /// <summary>Of what has no distribution, such as a start, the one figure is here.</summary>
     public double P50Ms { get; init; }
+    public double P95Ms { get; init; }
     public double P99Ms { get; init; }
     public double P999Ms { get; init; }
 

@@ -54,7 +54,7 @@ public sealed class Report(Options options, string folder)
         return of.First() with
         {
             RequestsPerSecond = Middle(m => m.RequestsPerSecond), EventsPerSecond = Middle(m => m.EventsPerSecond),
-            P50Ms = Middle(m => m.P50Ms), P99Ms = Middle(m => m.P99Ms), P999Ms = Middle(m => m.P999Ms),
+            P50Ms = Middle(m => m.P50Ms), P95Ms = Middle(m => m.P95Ms), P99Ms = Middle(m => m.P99Ms), P999Ms = Middle(m => m.P999Ms),
             ServerMicroseconds = Middle(m => m.ServerMicroseconds), GeneratorMicroseconds = Middle(m => m.GeneratorMicroseconds), Bytes = Middle(m => m.Bytes),
             Acknowledged = of.Sum(m => m.Acknowledged), Failed = of.Sum(m => m.Failed), Unsent = of.Sum(m => m.Unsent),
         };

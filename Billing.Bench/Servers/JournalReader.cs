@@ -30,7 +30,10 @@ public sealed class JournalReader : IDisposable
     public long LastPosition() => Number("SELECT coalesce(max(position), 0) FROM events");
 
     /// <summary>Usage that was recorded after a position.</summary>
-    public long CountUsage(long afterPosition) => Number($"SELECT count(*) FROM events WHERE position > {afterPosition} AND type = 'usage-recorded'");
+    public long CountUsage(long afterPosition) => Count("usage-recorded", afterPosition);
+
+    /// <summary>Events of a type that were recorded after a position.</summary>
+    public long Count(string type, long afterPosition) => Number($"SELECT count(*) FROM events WHERE position > {afterPosition} AND type = '{type}'");
 
     /// <summary>SQLite only: the page size and the statements that made the table of events and its indexes, so that the raw insert fills the same ones.</summary>
     public IReadOnlyList<string> Schema()

@@ -106,7 +106,7 @@ internal sealed class Machine
     private ServerProcess StartLedger(string own, string variable, string journal)
     {
         if (!File.Exists(Service)) throw new BenchException($"There is no '{Service}'. Name the service's Billing.Api.dll with --api.");
-        return ServerProcess.Start(Service, [], own, new Dictionary<string, string> { ["Billing__Catalog"] = "catalogs/summarizer.json", [variable] = journal });
+        return ServerProcess.Start(Service, [], own, new Dictionary<string, string> { ["Billing__Catalog"] = "catalogs/summarizer.json", ["STRIPE_WEBHOOK_SECRET"] = Webhooks.Secret, [variable] = journal });
     }
 
     private T? Skip<T>(string what, string why) where T : class
