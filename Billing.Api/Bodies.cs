@@ -2,6 +2,7 @@ using System.ComponentModel.DataAnnotations;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using Billing.Api.Stripe;
 using Billing.Grains;
 using Billing.Grains.Journal;
 using Billing.Ledger;
@@ -236,12 +237,13 @@ public sealed record DiscountBody([property: JsonConverter(typeof(QuantityJson))
 /// <param name="Name">At most 200 characters.</param>
 /// <param name="Email">At most 254.</param>
 /// <param name="Address">At most 500, in lines.</param>
-public sealed record ProfileBody(string? Name, string? Email, string? Address);
+/// <param name="Country">Two letters (ISO 3166), such as DE: what tax goes by.</param>
+public sealed record ProfileBody(string? Name, string? Email, string? Address, string? Country);
 
 /// <param name="UpdatedAt">Null when there is none.</param>
-public sealed record ProfileView(string? Name, string? Email, string? Address, Instant? UpdatedAt)
+public sealed record ProfileView(string? Name, string? Email, string? Address, string? Country, Instant? UpdatedAt)
 {
-    public static ProfileView Of(Profile? profile) => new(profile?.Name, profile?.Email, profile?.Address, profile?.UpdatedAt);
+    public static ProfileView Of(Profile? profile) => new(profile?.Name, profile?.Email, profile?.Address, profile?.Country, profile?.UpdatedAt);
 }
 
 public sealed record ApiKeyBody([property: Required] string? Name, string? Organization, bool Test);
@@ -318,7 +320,9 @@ public sealed record TokenPackageView(string Id, string Name, long Tokens, IRead
 public sealed record TokenPackagesView(IReadOnlyList<TokenPackageView> TokenPackages);
 
 /// <param name="Webhooks">Whether Stripe's webhooks are taken.</param>
-public sealed record ConfigView(string? PublishableKey, string Currency, IReadOnlyList<string> Currencies, int CatalogVersion, bool Webhooks);
+/// <param name="Selling">Whether there is Stripe to sell through: checkout, token purchases, portal.</param>
+/// <param name="Flags">What is switched on.</param>
+public sealed record ConfigView(string? PublishableKey, string Currency, IReadOnlyList<string> Currencies, int CatalogVersion, bool Webhooks, bool Selling, IReadOnlyDictionary<string, bool> Flags);
 
 public sealed record InboxEventView(
     string Id, string Type, Instant CreatedAt, Instant ReceivedAt, string State, string? Organization, string? Customer, string? Detail);
@@ -429,6 +433,11 @@ public sealed class QuantityJson : JsonConverter<decimal>
 [JsonSerializable(typeof(AddLineBody))]
 [JsonSerializable(typeof(CreditBody))]
 [JsonSerializable(typeof(BillingTermsBody))]
+[JsonSerializable(typeof(CheckoutBody))]
+[JsonSerializable(typeof(TokenPurchaseBody))]
+[JsonSerializable(typeof(PortalBody))]
+[JsonSerializable(typeof(SaleView))]
+[JsonSerializable(typeof(PortalView))]
 [JsonSerializable(typeof(ProfileBody))]
 [JsonSerializable(typeof(ProfileView))]
 [JsonSerializable(typeof(InvoiceView))]

@@ -32,8 +32,15 @@ public sealed record Services(
 {
     /// <summary>The way to Stripe.</summary>
     /// <exception cref="ApiException">There is none.</exception>
-    public IStripeGateway Stripe => StripeOrNull ?? throw new ApiException("stripe_not_configured", "This needs Stripe. Set STRIPE_SECRET_KEY to a secret key (sk_test_… or sk_live_…).");
+    public IStripeGateway Stripe => StripeOrNull ?? throw NoStripe();
 
+    /// <summary>Which customers the organizations are at Stripe.</summary>
+    public StripeCustomers StripeCustomers { get; } = new(StripeOrNull, Customers, Profiles, Host, StripeEvents, Clock);
+
+    /// <summary>Which prices the catalog's are at Stripe.</summary>
+    public StripePrices StripePrices { get; } = new(StripeOrNull, CatalogStore, Settings, Clock);
+
+    internal static ApiException NoStripe() => new("stripe_not_configured", "This needs Stripe. Set STRIPE_SECRET_KEY to a secret key (sk_test_… or sk_live_…).");
 
     public Catalogs Catalogs => CatalogStore.Current;
 

@@ -53,6 +53,15 @@ public sealed partial record Settings
     /// <summary>Whether a stand-in for Stripe is started with the service: in Development, without a key.</summary>
     public required bool StartsStripeSandbox { get; init; }
 
+    /// <summary>Whether Stripe computes tax at checkout and asks for tax ids.</summary>
+    public required bool StripeTax { get; init; }
+
+    /// <summary>Whether checkout takes promotion codes where nobody says.</summary>
+    public required bool PromotionCodes { get; init; }
+
+    /// <summary>Whether new subscriptions are sold.</summary>
+    public required bool NewSubscriptions { get; init; }
+
     /// <summary>Hosts that browsers may be sent back to after Stripe's pages, and where they go by default.</summary>
     public required ReturnUrls ReturnUrls { get; init; }
 
@@ -107,6 +116,9 @@ public sealed partial record Settings
             StripeTimeout = TimeSpan.FromMilliseconds(Number("Billing:StripeTimeoutMilliseconds", 30_000, 100, 80_000)),
             StripeRetryDelay = TimeSpan.FromMilliseconds(Number("Billing:StripeRetryMilliseconds", 500, 0, 5_000)),
             StartsStripeSandbox = isDevelopment && stripeKey is null && Get("Billing:StripeSandbox") != "off",
+            StripeTax = Get("Billing:StripeTax") == "on",
+            PromotionCodes = Get("Billing:PromotionCodes") == "on",
+            NewSubscriptions = Get("FeatureManagement:new_subscriptions") != "false",
             ReturnUrls = ReturnUrls.Read(Get("FRONTEND_URL"), Get("Billing:AllowedReturnHosts"), isDevelopment),
             PriceIds = ReadPriceIds(configuration),
             Defaults = new CatalogDefaults(Days("DEFAULT_TRIAL_DAYS", 14), Days("BILLING_GRACE_PERIOD_DAYS", 3)),

@@ -122,6 +122,7 @@ public static class Reading
                 p.FailedAttempts, p.FirstFailedAt, p.PaidAt))])
         {
             KeptBy = own is null or { Ended: true } ? null : own.Kept is null ? "stripe" : "ledger",
+            Customer = own is { Ended: false, Kept: null } ? own.Customer : null,
             Price = own is null ? null : KeptSubscriptions.PriceOf(catalogs, own)?.Amount,
             Scheduled = own?.Kept?.Scheduled is { } to && now < own.PeriodEnd ? new ScheduledChangeView(to.Plan, Spelling.Of(to.Interval), own.PeriodEnd) : null,
             PaymentMethod = own?.Kept?.HasPaymentMethod,

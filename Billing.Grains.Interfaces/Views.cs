@@ -359,6 +359,9 @@ public sealed record SubscriptionView(
     /// <summary>Who keeps the subscription and charges for it: ledger or stripe; null without one that goes on.</summary>
     public string? KeptBy { get; init; }
 
+    /// <summary>Whose it is at Stripe; null without one there that goes on.</summary>
+    public string? Customer { get; init; }
+
     /// <summary>What it costs for a period, by the catalog version that it was sold; null where that has no price.</summary>
     public Money? Price { get; init; }
 

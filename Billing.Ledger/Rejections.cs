@@ -184,7 +184,7 @@ public static class Rejections
         $"'{id}' is no test organization: its clock is everybody's. Open one with \"test\": true.");
 
     public static Rejection SubscriptionExists(Subscription own) => new(RejectionKind.SubscriptionExists,
-        own.Kept is null ? $"There is a subscription at Stripe already ({own.Id})." : $"There is a subscription already ({own.Id}): change it, or cancel it first.");
+        $"There is a subscription {(own.Kept is null ? "at Stripe " : "")}already ({own.Id}): change it, or cancel it first.");
 
     public static Rejection NoSubscription() => new(RejectionKind.NoSubscription, "There is no subscription that goes on. Start one first.");
 

@@ -105,6 +105,10 @@ public sealed class CustomerDirectory(Database database)
     public async Task<string?> Find(string customer) => await database.Read(c =>
         c.Query<string>("SELECT organization FROM customers WHERE customer = @customer", new { customer }).SingleOrDefault());
 
+    /// <summary>The customers that this organization is.</summary>
+    public async Task<IReadOnlyList<string>> Of(string organization) => await database.Read(c =>
+        c.Query<string>("SELECT customer FROM customers WHERE organization = @organization ORDER BY customer", new { organization }).AsList());
+
     /// <returns>Whether it was not linked before.</returns>
     public Task<bool> Link(string customer, string organization) => database.Write(c => c.Execute(
         "INSERT INTO customers (customer, organization) VALUES (@customer, @organization) ON CONFLICT (customer) DO NOTHING", new { customer, organization }) == 1);

@@ -23,10 +23,10 @@ public static class BillingRoutes
             .WithTags("Organizations").WithSummary("Name, e-mail and address: who invoices are addressed to").Produces<ProfileView>();
 
         v1.MapPut("/organizations/{organization}/profile", (string organization, HttpContext http) => SetProfile(organization, http, services))
-            .WithTags("Organizations").WithSummary("Set name, e-mail and address. They are kept apart from the stream").Accepts<ProfileBody>("application/json").Produces<ProfileView>();
+            .WithTags("Organizations").WithSummary("Set name, e-mail, address and country, here and at Stripe. They are kept apart from the stream").Accepts<ProfileBody>("application/json").Produces<ProfileView>();
 
         v1.MapDelete("/organizations/{organization}/profile", (string organization, HttpContext http) => EraseProfile(organization, http, services))
-            .WithTags("Organizations").WithSummary("Erase name, e-mail and address; the ledger stays as it is").Produces(204);
+            .WithTags("Organizations").WithSummary("Erase name, e-mail, address and country, here and at Stripe; the ledger stays as it is").Produces(204);
     }
 
     private static async Task<IResult> SetTerms(string organization, HttpContext http, Services services)
@@ -92,10 +92,11 @@ public static class BillingRoutes
         using var request = await RequestBody.Read(http);
         var body = request.As(ApiJson.Web.ProfileBody);
         var profile = new Profile(
-            Text.Limited(body.Name, "name", Profiles.MaxNameLength), Email(body.Email), Text.Limited(body.Address, "address", Profiles.MaxAddressLength, lines: true), services.Clock.Now());
+            Text.Limited(body.Name, "name", Profiles.MaxNameLength), Email(body.Email), Text.Limited(body.Address, "address", Profiles.MaxAddressLength, lines: true), Country(body.Country), services.Clock.Now());
         if (await services.Host.Organization(organization).Read(services.Clock.Now()) is not { } known) return OrganizationRoutes.Unknown(http, organization);
         if (known.ClosedAt is not null) return Problems.Answer(http, services, organization, Rejections.OrganizationClosed(organization));
         await services.Profiles.Set(organization, profile);
+        await services.StripeCustomers.Update(organization);
         return Answers.Json(ProfileView.Of(profile), ApiJson.Web.ProfileView);
     }
 
@@ -104,8 +105,16 @@ public static class BillingRoutes
     {
         if (await services.Host.Organization(organization).Read(services.Clock.Now()) is null) return OrganizationRoutes.Unknown(http, organization);
         await services.Profiles.Erase(organization);
+        await services.StripeCustomers.Update(organization);
         return Results.NoContent();
     }
+
+    private static string? Country(string? country) => country switch
+    {
+        null or "" => null,
+        [>= 'A' and <= 'Z', >= 'A' and <= 'Z'] => country,
+        _ => throw new ApiException("invalid_field", "A country is two capital letters (ISO 3166), such as DE.", "country"),
+    };
 
     /// <summary>Whether mail arrives is not known before it is sent; what cannot be an address is refused.</summary>
     private static string? Email(string? email)

@@ -24,8 +24,11 @@ public static class PlanRoutes
         v1.MapGet("/config", () =>
             {
                 var catalog = services.Catalogs.Current;
-                string[] currencies = [.. catalog.Plans.SelectMany(p => p.Prices).Select(p => p.Amount.Currency).Append(catalog.Currency).Distinct().Order(StringComparer.Ordinal)];
-                return TypedResults.Ok(new ConfigView(services.Settings.PublishableKey, catalog.Currency, currencies, catalog.Version, services.Settings.WebhookSecrets.Count > 0));
+                string[] currencies = [.. catalog.Plans.SelectMany(p => p.Prices).Select(p => p.Amount.Currency).Concat(catalog.TokenPackages.SelectMany(p => p.Prices).Select(p => p.Currency))
+                    .Append(catalog.Currency).Distinct().Order(StringComparer.Ordinal)];
+                return TypedResults.Ok(new ConfigView(
+                    services.Settings.PublishableKey, catalog.Currency, currencies, catalog.Version, services.Settings.WebhookSecrets.Count > 0, services.StripeOrNull is not null,
+                    new Dictionary<string, bool> { ["new_subscriptions"] = services.Settings.NewSubscriptions }));
             })
             .WithTags("Catalog").WithSummary("What a front end needs to know");
 

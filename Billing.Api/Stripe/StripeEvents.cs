@@ -1,7 +1,11 @@
 using System.Data.Common;
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.Json;
 using Billing.Grains;
 using Billing.Ledger;
 using Billing.Silo;
+using NodaTime;
 
 namespace Billing.Api.Stripe;
 
@@ -66,6 +70,35 @@ public sealed class StripeEvents(Inbox inbox, CustomerDirectory customers, ILedg
     public async Task Claim(string organization, string? customer)
     {
         foreach (var stored in await inbox.ListUnclaimed(organization, customer)) await Replay(stored.Id);
+    }
+
+    /// <summary>Takes a subscription as Stripe shows it now.</summary>
+    public async Task Follow(string organization, JsonElement subscription)
+    {
+        var now = clock.Now();
+        // What is known by then is known by its content.
+        var id = $"fetched:{Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(subscription.GetRawText())))[..16]}";
+        var fetched = new StripeEvent(id, "customer.subscription.updated", now, StripeEvent.PinnedVersion, subscription);
+        await Take(organization, StripeTranslation.Subscription(fetched, new PriceBook(catalogs.Current, settings.PriceIds), now, SnapshotRank.Refetched));
+    }
+
+    /// <summary>Takes a checkout session as Stripe shows it now, with its subscription: what its webhook brings, for a page that need not wait for it.</summary>
+    public async Task Fulfil(string organization, JsonElement session)
+    {
+        if (session.Text("status") != "complete") return;
+        var now = clock.Now();
+        // In whole seconds, as Stripe's own events are.
+        var fetched = new StripeEvent("fetched", "checkout.session.completed", Instant.FromUnixTimeSeconds(now.ToUnixTimeSeconds()), StripeEvent.PinnedVersion, session);
+        await Take(organization, StripeTranslation.CheckoutSession(fetched, now));
+        if (session.Get("subscription") is { ValueKind: JsonValueKind.Object } subscription) await Follow(organization, subscription);
+    }
+
+    private async Task Take(string organization, Translation translation)
+    {
+        if (translation.Commands.Count == 0) return;
+        await host.Organization(organization).ExecuteAll(translation.Commands, atomic: false);
+        foreach (var link in translation.Commands.OfType<LinkCustomer>())
+            if (await customers.Link(link.Customer, organization)) await Claim(organization, link.Customer);
     }
 
     private async Task Apply(StripeEvent e)

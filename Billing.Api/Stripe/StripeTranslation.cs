@@ -49,7 +49,7 @@ public static class StripeTranslation
         };
 
     /// <summary>In subscription mode a session only links: the plan comes with customer.subscription.*.</summary>
-    private static Translation CheckoutSession(StripeEvent e, Instant now)
+    internal static Translation CheckoutSession(StripeEvent e, Instant now)
     {
         var session = e.Object;
         var organization = session.Metadata("organization_id") ?? session.Text("client_reference_id");
@@ -90,7 +90,7 @@ public static class StripeTranslation
         return new Translation(organization, commands);
     }
 
-    private static Translation Subscription(StripeEvent e, PriceBook prices, Instant now, SnapshotRank rank)
+    internal static Translation Subscription(StripeEvent e, PriceBook prices, Instant now, SnapshotRank rank)
     {
         var o = e.Object;
         var organization = o.Metadata("organization_id");
@@ -141,8 +141,14 @@ public static class StripeTranslation
     private static List<Command> Link(string? organization, StripeEvent e, Instant now)
     {
         if (organization is null || e.Customer is not { } customer) return [];
+        return [LinkTo(customer, now)];
+    }
+
+    /// <summary>Whoever finds it out, it is one fact.</summary>
+    internal static LinkCustomer LinkTo(string customer, Instant now)
+    {
         var commandId = $"stripe:customer:{customer}";
-        return [new LinkCustomer(customer) { Id = commandId, ContentHash = HashOf(commandId), At = now }];
+        return new LinkCustomer(customer) { Id = commandId, ContentHash = HashOf(commandId), At = now };
     }
 
     /// <summary>Known by the payment, so that every event about one payment is one purchase.</summary>

@@ -14,9 +14,11 @@ public sealed class SandboxClient : IAsyncDisposable
 
     private readonly HttpClient http;
 
-    private SandboxClient(SandboxServer server, SettableClock clock)
+    private readonly bool isShared;
+
+    private SandboxClient(SandboxServer server, SettableClock clock, bool isShared = false)
     {
-        (Server, Clock) = (server, clock);
+        (Server, Clock, this.isShared) = (server, clock, isShared);
         http = new HttpClient(new SocketsHttpHandler { AllowAutoRedirect = false, UseProxy = false }) { BaseAddress = new Uri(server.Url) };
         http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", server.ApiKey);
     }
@@ -33,6 +35,9 @@ public sealed class SandboxClient : IAsyncDisposable
         var options = new SandboxOptions { Time = clock, SetTime = t => clock.Now = Instant.FromDateTimeOffset(t), Seed = 1 };
         return new SandboxClient(await SandboxServer.Start(with is null ? options : with(options)), clock);
     }
+
+    /// <summary>Whoever speaks to the sandbox beside a service: a customer with a browser, or somebody at Stripe's dashboard.</summary>
+    public static SandboxClient Of(Billing.Tests.Api.TestApi api) => new(api.Sandbox, api.Clock, isShared: true);
 
     public Task AdvanceTo(string time) => Server.AdvanceTo(Time(time).ToDateTimeOffset());
 
@@ -95,7 +100,7 @@ public sealed class SandboxClient : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         http.Dispose();
-        await Server.DisposeAsync();
+        if (!isShared) await Server.DisposeAsync();
     }
 
     private static FormUrlEncodedContent Form(string[] parameters) => new(parameters.Select(p => p.Split('=', 2)).Select(p => KeyValuePair.Create(p[0], p[1])));

@@ -6,6 +6,8 @@ ALTER TABLE inbox ADD COLUMN object TEXT COLLATE "C";                 -- the id 
 
 CREATE INDEX customers_by_organization ON customers (organization);
 
+ALTER TABLE profiles ADD COLUMN country TEXT;                         -- ISO 3166, two letters: tax goes by it
+
 -- Every request that changes something at Stripe, stored before it is sent: after a crash the same key asks the same.
 CREATE TABLE stripe_requests (
   idempotency_key TEXT    COLLATE "C" PRIMARY KEY,
