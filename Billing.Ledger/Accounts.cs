@@ -24,12 +24,12 @@ public static class Accounts
         };
     }
 
-    /// <summary>A subscription that the ledger keeps ends first, and everything that is not billed yet goes onto a last invoice.</summary>
+    /// <summary>A subscription that the ledger keeps ends first, and everything that is not billed yet goes onto a last invoice: Stripe's, where the subscription is there.</summary>
     public static Decision Decide(State state, Catalogs catalogs, CloseOrganization c, Instant now)
     {
         var draft = new Draft(state, catalogs, now, now, c.By, c.Reason).BillUsage();
         if (state.Subscriptions.Own is { Ended: false, Kept: not null } own) KeptSubscriptions.End(draft, own, SubscriptionChange.Canceled, prorate: false);
-        else draft.Issue(final: true);
+        else if (!Invoices.AreAtStripe(state)) draft.Issue(final: true);
         draft.Add(new OrganizationClosed(c.Reason));
         return draft.Decision;
     }

@@ -156,6 +156,10 @@ public sealed record CreateInvoice(bool Draft, string? Currency = null) : Comman
 
 public sealed record FinalizeInvoice(string Invoice) : Command;
 
+/// <summary>Takes everything that is pending in this currency onto an invoice at Stripe.</summary>
+/// <param name="Invoice">Stripe's id of it.</param>
+public sealed record BillAtStripe(string Invoice, string Currency) : Command;
+
 /// <param name="Status">paid, void or uncollectible.</param>
 public sealed record SettleInvoice(string Invoice, InvoiceStatus Status, string? Payment, string? Reason) : Command;
 

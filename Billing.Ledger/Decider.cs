@@ -30,8 +30,8 @@ public static class Decider
         if (command is not OpenOrganization)
         {
             if (!state.IsOpened) return Rejections.OrganizationUnknown(state.Organization);
-            // What became of its last invoices is still to be recorded, and a draft is owed only when it is finalized.
-            if (state.IsClosed && command is not (WriteDue or SettleInvoice or FinalizeInvoice)) return Rejections.OrganizationClosed(state.Organization);
+            // What became of its last invoices is still to be recorded, a draft is owed only when it is finalized, and what waits is billed yet.
+            if (state.IsClosed && command is not (WriteDue or SettleInvoice or FinalizeInvoice or BillAtStripe) && !(command is CreateInvoice && !state.Billing.Pending.IsEmpty)) return Rejections.OrganizationClosed(state.Organization);
         }
 
         if (command is AdvanceClock advance) return Accounts.Decide(state, catalogs, advance);
@@ -70,6 +70,7 @@ public static class Decider
         MoveToCatalog c => CatalogMoves.Decide(state, catalogs, c, now),
         SetOverride c => Overrides.Decide(state, catalogs, c, now),
         CreateInvoice c => Invoices.Decide(state, catalogs, c, now),
+        BillAtStripe c => Invoices.Decide(state, c, now),
         FinalizeInvoice c => Invoices.Decide(state, catalogs, c, now),
         SettleInvoice c => Invoices.Decide(state, catalogs, c, now),
         AddLine c => Invoices.Decide(state, catalogs, c, now),
@@ -124,8 +125,8 @@ public static class Decider
             Add(Tokens.ExpireAt(state, at, now));
             AddAll(Overrides.EndAt(state, catalogs, at, now));
             AddAll(KeptSubscriptions.TurnAt(state, catalogs, at, now));
-            // Whatever was billed at this instant goes onto one invoice.
-            if (events.Skip(before).Any(e => e is LinesAdded)) AddAll(Invoices.Issue(state, catalogs, at, now));
+            // Whatever was billed at this instant goes onto one invoice: Stripe's, where the subscription is there.
+            if (!Invoices.AreAtStripe(state) && events.Skip(before).Any(e => e is LinesAdded)) AddAll(Invoices.Issue(state, catalogs, at, now));
             AddAll(Alerts.DueAt(state, catalogs, at, now));
             if (events.Count == before) break;
         }

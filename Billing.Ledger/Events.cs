@@ -188,6 +188,10 @@ public sealed record LinesAdded(InvoiceLine[] Lines, string? Reason) : LedgerEve
     public string? By { get; init; }
 }
 
+/// <summary>Everything that was pending in one currency is charged by an invoice at Stripe, and by none of ours.</summary>
+/// <param name="Invoice">Stripe's id of it.</param>
+public sealed record LinesBilledAtStripe(string Invoice, InvoiceLine[] Lines) : LedgerEvent;
+
 /// <summary>A draft of an invoice, of everything that was pending in its currency. Amounts are minor units: <c>Total = Subtotal − Discount + exclusive Tax</c>, <c>AmountDue = Total − Credit</c>.</summary>
 /// <param name="Lines">With each line's share of discount and tax, rounded per line.</param>
 /// <param name="Credit">Taken from the organization's credit balance now; negative puts a negative total there when the invoice gets its number.</param>

@@ -26,6 +26,10 @@ public static class Invoices
     private static DiscountTerms? DiscountAt(State state, string currency, Instant at) =>
         state.Billing.Discount is { } discount && !(at >= discount.Until) && (discount.Amount is null || discount.Currency == currency) ? discount : null;
 
+    /// <summary>Whether the organization is charged by Stripe's invoices: then lines wait for the next of those, and none of our own is made of them by itself.</summary>
+    public static bool AreAtStripe(State state) =>
+        state.Subscriptions.Own is { Kept: null, Ended: false, Status: not SubscriptionStatus.Incomplete };
+
     public static TaxTerms? TaxOf(State state, Catalogs catalogs) => state.Billing.Tax ?? catalogs.Current.Tax;
 
     /// <summary>What would be on the next invoice if it were made now: what is pending and the overage so far, in each currency. Nothing is written.</summary>
@@ -55,6 +59,12 @@ public static class Invoices
         if (currency is null || !currencies.Contains(currency)) return Rejections.NothingToInvoice(c.Currency);
         Issue(making, catalogs, currency, now, now, final: false, c.Draft, c.By);
         return new Decision([.. making.Events], null);
+    }
+
+    public static Decision Decide(State state, BillAtStripe c, Instant now)
+    {
+        InvoiceLine[] lines = [.. state.Billing.Pending.Where(l => l.Currency == c.Currency).OrderBy(l => l.Kind)];
+        return lines.Length == 0 ? Decision.AlreadyDone : new LinesBilledAtStripe(c.Invoice, lines) { Version = state.Version + 1, EffectiveAt = now, RecordedAt = now };
     }
 
     public static Decision Decide(State state, Catalogs catalogs, FinalizeInvoice c, Instant now)
@@ -120,10 +130,11 @@ public static class Invoices
     /// so it comes before whatever changes the plan at the same instant.
     /// </summary>
     /// <param name="ending">The subscription ends now: everything is billed, gauges by their peak so far.</param>
-    internal static LinesAdded? BillUsageAt(State state, Catalogs catalogs, Instant at, Instant now, bool ending = false)
+    /// <param name="withGauges">False: those that stand past what they include were billed just before.</param>
+    internal static LinesAdded? BillUsageAt(State state, Catalogs catalogs, Instant at, Instant now, bool ending = false, bool withGauges = true)
     {
         if (!ending && !(state.Billing.BilledAt <= at)) return null;
-        var lines = UsageLines(state, catalogs, at, ending);
+        var lines = UsageLines(state, catalogs, at, ending && withGauges);
         if (ending && lines.Length == 0) return null;
         // Without lines too: what was to be billed is gone, and it is not due for ever.
         return new LinesAdded(lines, null) { Version = state.Version + 1, EffectiveAt = at, RecordedAt = now };
@@ -282,6 +293,9 @@ public static class Invoices
             : use with { Counters = [.. use.Counters.Select(c => c.Window != Window.Period ? c : c with { Priced = [.. c.Priced.Select(p => p with { Billed = p.Units })] })] };
         return state with { Usage = state.Usage.Replace(use, after) };
     }
+
+    public static State Evolve(State state, LinesBilledAtStripe e) =>
+        state with { Billing = state.Billing with { Pending = state.Billing.Pending.RemoveAll(l => Array.Exists(e.Lines, billed => billed.Currency == l.Currency)) } };
 
     public static State Evolve(State state, InvoiceCreated e)
     {

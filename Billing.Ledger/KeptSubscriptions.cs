@@ -410,9 +410,9 @@ internal sealed class Draft(State state, Catalogs catalogs, Instant at, Instant 
     }
 
     /// <summary>The overage so far as lines, although its time has not come.</summary>
-    public Draft BillUsage()
+    public Draft BillUsage(bool withGauges = true)
     {
-        if (Invoices.BillUsageAt(State, catalogs, at, now, ending: true) is { } lines) Take(lines);
+        if (Invoices.BillUsageAt(State, catalogs, at, now, ending: true, withGauges) is { } lines) Take(lines);
         return this;
     }
 

@@ -105,6 +105,7 @@ public sealed record State
             TopUpSwitchedOff x => TopUps.Evolve(this, x),
             AlertRaised x => Ledger.Alerts.Evolve(this, x),
             LinesAdded x => Invoices.Evolve(this, x),
+            LinesBilledAtStripe x => Invoices.Evolve(this, x),
             InvoiceCreated x => Invoices.Evolve(this, x),
             InvoiceFinalized x => Invoices.Evolve(this, x),
             InvoiceSettled x => Invoices.Evolve(this, x),

@@ -102,6 +102,9 @@ public sealed class WhatIf
             case SubscriptionChanged x when Command(x) is { } command:
                 Ask(e, command);
                 break;
+            case LinesBilledAtStripe x:
+                Ask(e, new BillAtStripe(x.Invoice, x.Lines[0].Currency) { Id = "", ContentHash = [], At = default });
+                break;
             case PaymentRecorded x:
                 Ask(e, new RecordPayment(OpenInvoice(x.Invoice), x.Subscription, x.Paid, x.Attempt, x.Amount, x.Currency, x.EffectiveAt) { Id = "", ContentHash = [], At = default });
                 break;

@@ -49,6 +49,7 @@ public sealed class EventCodec
         new("top-up-ended", 1, typeof(TopUpEnded), Json.TopUpEnded),
         new("top-up-switched-off", 1, typeof(TopUpSwitchedOff), Json.TopUpSwitchedOff),
         new("lines-added", 1, typeof(LinesAdded), Json.LinesAdded),
+        new("lines-billed-at-stripe", 1, typeof(LinesBilledAtStripe), Json.LinesBilledAtStripe),
         new("invoice-created", 1, typeof(InvoiceCreated), Json.InvoiceCreated),
         new("invoice-finalized", 1, typeof(InvoiceFinalized), Json.InvoiceFinalized),
         new("invoice-settled", 1, typeof(InvoiceSettled), Json.InvoiceSettled),
@@ -142,6 +143,7 @@ public sealed class UnknownEventException(StoredEvent stored) : Exception(
 [JsonSerializable(typeof(TopUpEnded))]
 [JsonSerializable(typeof(TopUpSwitchedOff))]
 [JsonSerializable(typeof(LinesAdded))]
+[JsonSerializable(typeof(LinesBilledAtStripe))]
 [JsonSerializable(typeof(InvoiceCreated))]
 [JsonSerializable(typeof(InvoiceFinalized))]
 [JsonSerializable(typeof(InvoiceSettled))]

@@ -69,6 +69,7 @@ public sealed class CodecTests
         new TopUpEnded("tu_9", "card_declined"),
         new TopUpSwitchedOff(3, "payments_failed"),
         new LinesAdded([Line], "Period end") { By = "key_1" },
+        new LinesBilledAtStripe("in_1A", [Line]),
         new InvoiceCreated([Line], "usd", 125, 10, 9, new TaxTerms("Sales tax", 7.25m, true), new DiscountTerms(8.5m, 10, At + Duration.FromDays(99)) { Currency = "usd" }, 124, 4, 120,
             At - Duration.FromDays(30), At, "ls_3", true),
         new InvoiceFinalized("in_10", "INV-2026-11-acme-2", At + Duration.FromDays(15)),

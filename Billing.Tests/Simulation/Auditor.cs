@@ -33,6 +33,9 @@ internal sealed class Auditor
         corrections = new CorrectionBook(usage, tokens);
     }
 
+    /// <summary>Whether Stripe's invoices charge it, so that none of the ledger's is made by itself.</summary>
+    public bool IsChargedByStripe => plans.Own is { Kept: null, Status: SubscriptionStatus.Trialing or SubscriptionStatus.Active or SubscriptionStatus.PastDue or SubscriptionStatus.Unpaid or SubscriptionStatus.Paused };
+
     /// <param name="catalogs">Every version that was published when it was decided.</param>
     /// <param name="enforced">Whether the command asked for limits to be kept.</param>
     public void Take(LedgerEvent e, Catalogs catalogs, bool enforced)
@@ -98,6 +101,7 @@ internal sealed class Auditor
                 corrections.Take(x, catalogs);
                 billing.Take(x, catalogs);
                 break;
+            case LinesBilledAtStripe x: billing.Take(x); break;
             case InvoiceCreated x: billing.Take(x, catalogs); break;
             case InvoiceFinalized x: billing.Take(x, catalogs); break;
             case InvoiceSettled x: billing.Take(x); break;
@@ -138,7 +142,7 @@ internal sealed class Auditor
 
     /// <summary>What time brings, and what becomes of the last invoice, comes after an organization's end too.</summary>
     private static bool IsOfTheClock(LedgerEvent e) =>
-        e is QuotaReset or TokensExpired or TokensRevoked or HoldEnded or OverrideSet { Removed: true } or LinesAdded or InvoiceCreated or InvoiceFinalized or InvoiceSettled;
+        e is QuotaReset or TokensExpired or TokensRevoked or HoldEnded or OverrideSet { Removed: true } or LinesAdded or LinesBilledAtStripe or InvoiceCreated or InvoiceFinalized or InvoiceSettled;
 
     /// <summary>Whatever the clock had brought by then was written before the command's own events, and whatever they bring about behind them.</summary>
     public void EndOfAppend(Catalogs catalogs)

@@ -19,6 +19,7 @@ internal sealed class BillingBook(string organization, PlanBook plans, UsageBook
     private readonly List<InvoiceLine> pending = [];
     private readonly List<Invoice> invoices = [];
     private readonly HashSet<string> numbers = [];
+    private readonly HashSet<string> atStripe = [];
     private readonly SortedDictionary<string, long> credits = new(StringComparer.Ordinal);
     private TaxTerms? tax;
     private DiscountTerms? discount;
@@ -56,6 +57,15 @@ internal sealed class BillingBook(string organization, PlanBook plans, UsageBook
             }
         pending.AddRange(e.Lines.Where(l => l.Amount != 0 || l.Kind == LineKind.Base));
         usage.Plan(plans, e.EffectiveAt);
+    }
+
+    public void Take(LinesBilledAtStripe e)
+    {
+        Require(e.Lines.Length > 0 && e.Lines.All(l => l.Currency == e.Lines[0].Currency), $"Event {e.Version} bills {e.Lines.Length} lines at Stripe, or several currencies.");
+        var due = pending.Where(l => l.Currency == e.Lines[0].Currency).OrderBy(l => l.Kind).ToList();
+        Require(due.Count == e.Lines.Length && due.Zip(e.Lines).All(p => IsSame(p.First, p.Second)), $"Event {e.Version} bills {e.Lines.Length} lines at Stripe, and {due.Count} are pending, or others.");
+        Require(atStripe.Add(e.Invoice), $"Event {e.Version} bills twice by {e.Invoice}.");
+        pending.RemoveAll(due.Contains);
     }
 
     public void Take(InvoiceCreated e, Catalogs catalogs)

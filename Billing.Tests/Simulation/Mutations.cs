@@ -145,6 +145,8 @@ internal sealed record Mutation(
         Decide<InvoiceCreated>("a discount does not add up", e => e is { Discount: > 0, Lines: [{ Discount: > 0 }, ..] } ? e with { Lines = But(e.Lines, 0, l => l with { Discount = l.Discount - 1 }) } : null),
         Decide<InvoiceCreated>("a discount that ended is given", e => e.DiscountTerms is null && e.Subtotal > 100 ? e with { DiscountTerms = new DiscountTerms(50, null, null) } : null),
         Decide<InvoiceCreated>("more credit is taken than there is", e => e is { Credit: >= 0, AmountDue: > 0 } ? e with { Credit = e.Credit + e.AmountDue, AmountDue = 0 } : null),
+        Decide<LinesBilledAtStripe>("Stripe charges one cent more", e => e with { Lines = But(e.Lines, 0, l => l with { Amount = l.Amount + 1 }) }),
+        Repeat<LinesBilledAtStripe>("Stripe charges twice"),
         Decide<InvoiceFinalized>("a number is left out", e => e.Number.EndsWith("-2", StringComparison.Ordinal) ? e with { Number = e.Number[..^1] + "3" } : null),
         Repeat<InvoiceFinalized>("an invoice gets two numbers"),
         Repeat<InvoiceSettled>("an invoice is paid twice", e => e.Status == InvoiceStatus.Paid),

@@ -142,6 +142,13 @@ internal sealed class StripeSide(string organization, Dice dice, bool subscribes
     private void Send(Subscription subscription, Instant now, SnapshotRank rank)
     {
         var id = $"stripe:subscription:{subscription.Id}:evt_{++made}";
+        // Its renewal's invoice takes what is due onto it, heard of before or after the renewal itself, and perhaps twice.
+        if (rank == SnapshotRank.Updated && subscription.PeriodStart >= now - Duration.FromDays(40) || subscription.Ended)
+        {
+            var invoice = $"in_{organization}_{++made}";
+            var billed = $"stripe:invoice:{invoice}:usage";
+            undelivered.Add(new BillAtStripe(invoice, "usd") { Id = billed, ContentHash = Hash(billed), At = now });
+        }
         undelivered.Add(new FollowSubscription(subscription with { Order = new SnapshotOrder(now, rank, $"evt_{made}") }) { Id = id, ContentHash = Hash(id), At = now });
     }
 

@@ -101,6 +101,7 @@ internal sealed class Tenant(string id, Dice dice, bool subscribesAtStripe)
         State = State.Evolve(entry.Event);
         try
         {
+            Require(entry.Event is not InvoiceCreated { Final: false } || of is CreateInvoice || !auditor.IsChargedByStripe, $"Event {e.Version} is an invoice made by itself, where Stripe charges what is due.");
             auditor.Take(entry.Event, entry.Catalogs, entry.Enforced);
             auditor.Compare(State);
             var broken = Invariants.Broken(State);
