@@ -413,6 +413,8 @@ public sealed class QuantityJson : JsonConverter<decimal>
 [JsonSerializable(typeof(Page<TokenTransactionView>))]
 [JsonSerializable(typeof(Page<InboxEventView>))]
 [JsonSerializable(typeof(InboxEventView))]
+[JsonSerializable(typeof(ReconcileBody))]
+[JsonSerializable(typeof(ReconciliationView))]
 [JsonSerializable(typeof(VerificationView))]
 [JsonSerializable(typeof(SignedHead))]
 [JsonSerializable(typeof(UsageHistoryView))]

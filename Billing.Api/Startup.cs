@@ -110,7 +110,7 @@ internal static class Startup
     public static IServiceCollection AddParts(this IServiceCollection parts, Services services, ILedgerHost host, Leases leases, TimeProvider time)
     {
         parts.AddSingleton(services).AddSingleton(services.Journal).AddSingleton(services.Health).AddSingleton(host).AddSingleton(services.Inbox).AddSingleton(services.StripeEvents)
-            .AddSingleton(services.Clock).AddSingleton(time).AddSingleton(leases)
+            .AddSingleton<Reconciler>().AddSingleton(services.Clock).AddSingleton(time).AddSingleton(leases)
             .AddSingleton<DueWork>().AddSingleton<StripeWork>();
         if (services.Settings.RunsDueWork)
             parts.AddHostedService(p => p.GetRequiredService<DueWork>()).AddHostedService<InboxRetry>().AddHostedService(p => p.GetRequiredService<StripeWork>());

@@ -51,6 +51,9 @@ public interface IOrganizationLedger
     /// <summary>The plan in force, the subscription behind it and its payments. Null when there is no such organization.</summary>
     ValueTask<SubscriptionView?> Subscription(Instant now);
 
+    /// <summary>What it knows from the payment provider: customers, subscriptions, payments, purchases. Null when there is no such organization.</summary>
+    ValueTask<FollowedView?> Followed();
+
     /// <summary>What a command about the subscription would come to, decided on the state as it is. Nothing is written.</summary>
     ValueTask<ChangePreviewResult> PreviewChange(Command command);
 

@@ -170,6 +170,8 @@ public sealed class LedgerHost : ILedgerHost, IAsyncDisposable
         public ValueTask<SubscriptionView?> Subscription(Instant now) =>
             With(state => state.IsOpened ? Reading.Subscription(state, host.catalogs(), now) : null);
 
+        public ValueTask<FollowedView?> Followed() => With(state => state.IsOpened ? FollowedView.Of(state) : null);
+
         public ValueTask<ChangePreviewResult> PreviewChange(Command command) => With(state => Reading.PreviewChange(state, host.catalogs(), command));
 
         public ValueTask<CatalogMoveView?> PreviewMove(int version, Instant now) =>

@@ -32,6 +32,11 @@ public static class Tokens
     public static long Affords(long tokens, Feature feature) =>
         (long)Int128.Min((Int128)tokens * Quantity.Scale(feature.Meter!.Decimals) / feature.TokenCost, Quantity.MaxUnits);
 
+    /// <summary>The tokens that are to be taken back of a purchase when so much of its money went back: pro rata, rounded down.</summary>
+    /// <param name="returned">Minor units, cumulative.</param>
+    public static long Owed(TokenGrant grant, long returned) =>
+        grant.Amount <= 0 ? 0 : (long)((Int128)grant.Granted * Math.Clamp(returned, 0, grant.Amount) / grant.Amount);
+
     /// <summary>Which grants so many tokens are taken from: smaller priority first, then sooner expiry, then older. The grants are kept in that order.</summary>
     public static IEnumerable<(TokenGrant Grant, long Tokens)> Burn(State state, long tokens, Instant now)
     {
@@ -90,9 +95,7 @@ public static class Tokens
     {
         var grant = state.Grants.FirstOrDefault(g => g.Payment == c.Payment);
         if (grant is null || grant.Amount <= 0) return Decision.AlreadyDone;
-        var returned = Math.Clamp(c.ReturnedTotal, 0, grant.Amount);
-        var owed = (long)((Int128)grant.Granted * returned / grant.Amount);
-        var change = owed - grant.Revoked - grant.Debt;
+        var change = Owed(grant, c.ReturnedTotal) - grant.Revoked - grant.Debt;
         if (change == 0) return Decision.AlreadyDone;
         var revoked = change > 0 ? Math.Min(grant.Remaining, change) : Math.Max(-grant.Revoked, change + Math.Min(grant.Debt, -change));
         return new TokensRevoked(grant.Id, revoked, change - revoked, c.Payment) { Version = state.Version + 1, EffectiveAt = now, RecordedAt = now };

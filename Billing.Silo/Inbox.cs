@@ -29,6 +29,9 @@ public enum InboxState
 public sealed record InboxEvent(
     string Id, string Type, Instant CreatedAt, Instant ReceivedAt, InboxState State, string? Organization, string? Customer, string? Detail, byte[]? Payload);
 
+/// <summary>What became of an event, in short.</summary>
+public sealed record InboxNote(InboxState State, string? Detail);
+
 /// <summary>Events from outside, stored before they are acknowledged, each applied at most once per effect.</summary>
 public sealed class Inbox(Database database)
 {
@@ -70,6 +73,16 @@ public sealed class Inbox(Database database)
     public async Task<InboxEvent?> Find(string id) => await database.Read(c =>
         c.Query<Row>($"SELECT {Columns} FROM inbox WHERE id = @id", new { id }).SingleOrDefault()?.ToEvent());
 
+    /// <summary>What became of these events, as far as they are here.</summary>
+    public async Task<IReadOnlyDictionary<string, InboxNote>> FindAll(IReadOnlyCollection<string> ids)
+    {
+        var found = new Dictionary<string, InboxNote>();
+        foreach (var some in ids.Chunk(500))
+            foreach (var row in await database.Read(c => c.Query<(string Id, string State, string? Detail)>("SELECT id, state, detail FROM inbox WHERE id IN @some", new { some }).AsList()))
+                found[row.Id] = new InboxNote(Enum.Parse<InboxState>(row.State, ignoreCase: true), row.Detail);
+        return found;
+    }
+
     /// <summary>What waits for this organization, by its name or by its customer's.</summary>
     public async Task<IReadOnlyList<InboxEvent>> ListUnclaimed(string organization, string? customer) => await database.Read(c => c.Query<Row>(
         $"SELECT {Columns} FROM inbox WHERE state = 'unclaimed' AND (organization = @organization OR customer = @customer) ORDER BY received_at, id",
@@ -108,6 +121,10 @@ public sealed class CustomerDirectory(Database database)
     /// <summary>The customers that this organization is.</summary>
     public async Task<IReadOnlyList<string>> Of(string organization) => await database.Read(c =>
         c.Query<string>("SELECT customer FROM customers WHERE organization = @organization ORDER BY customer", new { organization }).AsList());
+
+    /// <summary>Organizations that have a customer, in the order of their ids, after one (empty for the first page).</summary>
+    public async Task<IReadOnlyList<string>> ListOrganizations(string after, int limit) => await database.Read(c =>
+        c.Query<string>("SELECT DISTINCT organization FROM customers WHERE organization > @after ORDER BY organization LIMIT @limit", new { after, limit }).AsList());
 
     /// <returns>Whether it was not linked before.</returns>
     public Task<bool> Link(string customer, string organization) => database.Write(c => c.Execute(

@@ -10,6 +10,7 @@ public static class StripeRoutes
     public static void MapStripe(this WebApplication app, RouteGroupBuilder v1, Services services)
     {
         app.MapStripeWebhook(services);
+        v1.MapReconcile(app.Services.GetRequiredService<Reconciler>());
 
         v1.MapGet("/stripe/events", async (HttpContext http) =>
             {

@@ -90,6 +90,11 @@ public static class StripeTranslation
         return new Translation(organization, commands);
     }
 
+    /// <summary>A subscription as Stripe answered it. What is over stays so; otherwise it stands over every event from before it was asked for.</summary>
+    /// <param name="e">Its time is when it was asked for, its id tells it from every other.</param>
+    public static Translation Fetched(StripeEvent e, PriceBook prices, Instant now) =>
+        Subscription(e, prices, now, e.Object.Text("status") is "canceled" or "incomplete_expired" ? SnapshotRank.Deleted : SnapshotRank.Refetched);
+
     internal static Translation Subscription(StripeEvent e, PriceBook prices, Instant now, SnapshotRank rank)
     {
         var o = e.Object;
