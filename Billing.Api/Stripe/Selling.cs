@@ -73,7 +73,7 @@ internal static partial class Selling
         await foreach (var other in services.Stripe.List(StripeRequests.OpenCheckoutSessions(customer)))
             if (other.Text("mode") == "subscription" && other.Text("id") != session.Text("id") && other.Time("created") <= session.Time("created")) await Expire(organization, other, services);
         var hasOther = false;
-        await foreach (var subscription in services.Stripe.List(StripeRequests.SubscriptionsOf(customer)))
+        await foreach (var subscription in services.Stripe.List(StripeRequests.OpenSubscriptionsOf(customer)))
         {
             await services.StripeEvents.Follow(organization, subscription);
             hasOther = true;

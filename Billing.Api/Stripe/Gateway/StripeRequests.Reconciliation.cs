@@ -21,8 +21,6 @@ public static partial class StripeRequests
 
     public static StripeRequest PaymentIntent(string id) => StripeRequest.Get($"/v1/payment_intents/{id}");
 
-    public static StripeRequest CheckoutSession(string id) => StripeRequest.Get($"/v1/checkout/sessions/{id}");
-
     public static StripeRequest RefundsOf(string paymentIntent) => StripeRequest.Get("/v1/refunds", new() { { "payment_intent", paymentIntent } });
 
     public static StripeRequest DisputesOf(string paymentIntent) => StripeRequest.Get("/v1/disputes", new() { { "payment_intent", paymentIntent } });

@@ -76,7 +76,7 @@ public static partial class StripeRequests
     public static StripeRequest ExpireCheckoutSession(string organization, string session) => StripeRequest.Post($"{CheckoutPath}/{session}/expire", $"expire:{session}", organization, []);
 
     /// <summary>All that were not canceled.</summary>
-    public static StripeRequest SubscriptionsOf(string customer) => StripeRequest.Get("/v1/subscriptions", new() { { "customer", customer } });
+    public static StripeRequest OpenSubscriptionsOf(string customer) => StripeRequest.Get("/v1/subscriptions", new() { { "customer", customer } });
 
     /// <summary>Its items are needed to change it.</summary>
     public static StripeRequest SubscriptionToChange(string id) => StripeRequest.Get($"/v1/subscriptions/{id}");
