@@ -70,7 +70,7 @@ internal sealed class Turns
 
     public async Task<T> Take<T>(string organization, Func<Task<T>> what)
     {
-        var turn = turns[(uint)organization.GetHashCode(StringComparison.Ordinal) % turns.Length];
+        var turn = turns[unchecked((uint)organization.GetHashCode(StringComparison.Ordinal)) % turns.Length];
         await turn.WaitAsync();
         try
         {
