@@ -171,7 +171,7 @@ internal sealed class TroubledMonth : IAsyncDisposable
             case 0 or 1 or 2:
                 await Subscribe(customer);
                 break;
-            case 3 or 4 or 5:
+            case 3 or 4 or 5 when Live(customer).Any():
                 var (plan, interval) = Plans[dice.Next(Plans.Length)];
                 await Ask(customer, HttpMethod.Put, $"{org}/subscription", new() { ["plan"] = plan, ["interval"] = interval });
                 break;
@@ -347,7 +347,7 @@ internal sealed class TroubledMonth : IAsyncDisposable
         foreach (var customer in customers)
         {
             var answer = (await api.Post($"/v1/organizations/{customer.Id}/reconcile", new { repair })).Expect(200);
-            found.AddRange(answer["differences"]!.AsArray().Select(d => $"{customer.Id}: {d!.ToJsonString()}"));
+            found.AddRange(answer["differences"]!.AsArray().Select(d => $"{customer.Id}{(customer.IsClosed ? " (closed)" : "")}: {d!.ToJsonString()}"));
         }
         await api.Settle();
         return found;
@@ -360,7 +360,8 @@ internal sealed class TroubledMonth : IAsyncDisposable
         var stripe = api.Sandbox;
         var intents = stripe.All("payment_intent").Where(i => i["metadata"]?["token_package"] is not null).ToLookup(Organization);
         var refunds = stripe.All("charge").ToLookup(c => Text(c, "payment_intent"), c => c["amount_refunded"]!.GetValue<long>());
-        var lost = stripe.All("dispute").Where(d => Text(d, "status") == "lost").ToLookup(d => Text(d, "payment_intent"), d => d["amount"]!.GetValue<long>());
+        // From the complaint on the money is gone, until the dispute is won.
+        var lost = stripe.All("dispute").Where(d => Text(d, "status") is "needs_response" or "under_review" or "lost").ToLookup(d => Text(d, "payment_intent"), d => d["amount"]!.GetValue<long>());
         var items = stripe.All("invoiceitem").Where(i => i["metadata"]?["billing_line"] is not null).ToLookup(Organization);
         foreach (var customer in customers)
         {
@@ -384,7 +385,8 @@ internal sealed class TroubledMonth : IAsyncDisposable
                 Is(own.Read("items.data.0.price.lookup_key")!.GetValue<string>(), $"{view.String("subscribed_plan")}-{view.String("interval")}", "its price");
                 Is(own["cancel_at_period_end"]!.GetValue<bool>(), view.True("cancel_at_period_end"), "its end");
             }
-            else if (live.Count == 0 && !customer.IsClosed)
+            // Whoever asked for a plan while the ledger knew of no subscription has one that the ledger keeps.
+            else if (live.Count == 0 && !customer.IsClosed && view.String("kept_by") != "ledger")
             {
                 Is("free", view.String("plan"), "the plan");
             }
