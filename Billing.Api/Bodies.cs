@@ -325,7 +325,11 @@ public sealed record TokenPackagesView(IReadOnlyList<TokenPackageView> TokenPack
 public sealed record ConfigView(string? PublishableKey, string Currency, IReadOnlyList<string> Currencies, int CatalogVersion, bool Webhooks, bool Selling, IReadOnlyDictionary<string, bool> Flags);
 
 public sealed record InboxEventView(
-    string Id, string Type, Instant CreatedAt, Instant ReceivedAt, string State, string? Organization, string? Customer, string? Detail);
+    string Id, string Type, Instant CreatedAt, Instant ReceivedAt, string State, string? Organization, string? Customer, string? Object, string? Detail, int Attempts, Instant? NextTryAt)
+{
+    /// <summary>As Stripe sent it. Only of one event, and for as long as it is kept.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public JsonElement? Payload { get; init; }
+}
 
 public sealed record PongView(bool Ok, string Service);
 

@@ -44,10 +44,12 @@ public static class Program
         var host = new LedgerHost(journal, () => catalogs.Current, settings.MaxResidentBytes, snapshots);
         var (sent, customers) = (new SentRequests(database), new CustomerDirectory(database));
         var gateway = Startup.OpenStripe(settings, sent, clock);
-        var stripe = new StripeEvents(inbox, customers, host, catalogs, settings, clock);
+        var invoices = new StripeInvoices(database);
+        var steps = new StripeSteps(gateway, inbox, customers, host, invoices, clock);
+        var stripe = new StripeEvents(inbox, customers, host, catalogs, settings, steps, clock);
         var (denialIds, heads) = await Startup.OpenSecrets(new SecretStore(database));
         var services = new Services(
-            host, journal, snapshots?.Store, catalogs, keys, new Profiles(database), inbox, stripe, denialIds, heads, clock, settings, gateway, sent, customers);
+            host, journal, snapshots?.Store, catalogs, keys, new Profiles(database), inbox, stripe, denialIds, heads, clock, settings, gateway, sent, customers, invoices);
 
         builder.Services.AddParts(services, host, new Leases(database), time ?? TimeProvider.System).ConfigureHttpJsonOptions(json => ApiJson.Configure(json.SerializerOptions)).AddApiDocument();
 

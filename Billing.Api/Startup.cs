@@ -111,9 +111,9 @@ internal static class Startup
     {
         parts.AddSingleton(services).AddSingleton(services.Journal).AddSingleton(services.Health).AddSingleton(host).AddSingleton(services.Inbox).AddSingleton(services.StripeEvents)
             .AddSingleton<Reconciler>().AddSingleton(services.Clock).AddSingleton(time).AddSingleton(leases)
-            .AddSingleton<DueWork>().AddSingleton<StripeWork>();
+            .AddSingleton<DueWork>().AddSingleton<StripeWork>().AddSingleton<IStripeWorker, InboxWorker>();
         if (services.Settings.RunsDueWork)
-            parts.AddHostedService(p => p.GetRequiredService<DueWork>()).AddHostedService<InboxRetry>().AddHostedService(p => p.GetRequiredService<StripeWork>());
+            parts.AddHostedService(p => p.GetRequiredService<DueWork>()).AddHostedService(p => p.GetRequiredService<StripeWork>());
         if (services.Settings.StartsStripeSandbox) parts.AddHostedService<CatalogPushAtStart>();
         return parts;
     }

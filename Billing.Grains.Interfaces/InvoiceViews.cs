@@ -8,16 +8,40 @@ namespace Billing.Grains;
 // Invoices as callers read them. Amounts are minor units with their currency; credits are negative.
 
 /// <summary>An invoice: <c>total = subtotal − discount + exclusive tax</c>, and what is due is the total less the credit. Lists leave out what it is made of.</summary>
-/// <param name="Id"><c>in_</c> and the version of its event.</param>
+/// <param name="Id"><c>in_</c> and the version of its event, or Stripe's.</param>
 /// <param name="Number"><c>INV-2026-11-acme</c>; null for a draft.</param>
 /// <param name="Status">draft, open, paid, void or uncollectible.</param>
 /// <param name="Credit">Taken from the credit balance; a negative total is put there instead.</param>
 /// <param name="SettledAt">When it became paid, void or uncollectible.</param>
-/// <param name="Subscription">The subscription that the ledger keeps, if it is of one.</param>
+/// <param name="Subscription">The subscription that it is of, if it is of one.</param>
 public sealed record InvoiceView(
     string Id, string? Number, string Status, Money Total, Money Credit, Money AmountDue, Instant CreatedAt, Instant? FinalizedAt, Instant? DueAt, Instant? SettledAt,
     string? Subscription)
 {
+    /// <summary>Whose invoice it is: <c>ledger</c>, or <c>stripe</c> for one that is shown as Stripe last showed it.</summary>
+    public string Source { get; init; } = "ledger";
+
+    /// <summary>Stripe's: what came in for it.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public Money? AmountPaid { get; init; }
+
+    /// <summary>Stripe's: why it was made, such as <c>subscription_cycle</c>.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public string? BillingReason { get; init; }
+
+    /// <summary>Stripe's: how often it was tried to collect it.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public int? Attempts { get; init; }
+
+    /// <summary>Stripe's: when it is tried next.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public Instant? NextAttemptAt { get; init; }
+
+    /// <summary>Stripe's page to pay it on, and to read it.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public string? HostedUrl { get; init; }
+
+    /// <summary>Stripe's PDF of it.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public string? PdfUrl { get; init; }
+
+    /// <summary>Stripe's: why it could not be finalized.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public string? Problem { get; init; }
+
     /// <summary>From the first line's beginning to the last one's end.</summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public PeriodView? Period { get; init; }
 

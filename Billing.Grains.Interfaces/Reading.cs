@@ -118,7 +118,7 @@ public static class Reading
         return new SubscriptionView(force.Plan?.Id, force.CatalogVersion, Status(force), Spelling.Of(force.Source), own?.Id, own?.Plan,
             own is null ? null : Spelling.Of(own.Interval), new PeriodView(period.Start, period.End), own?.TrialEnd, own?.CancelAtPeriodEnd ?? false,
             own?.CancelAt, own?.CanceledAt, own?.EndedAt, force.GraceUntil,
-            [.. state.Subscriptions.Payments.Select(p => new PaymentView(p.Invoice, p.Paid ? "paid" : "failed", new Money(p.Amount, p.Currency),
+            [.. state.Subscriptions.Payments.Select(p => new PaymentView(p.Invoice, p.Paid ? "paid" : p.VoidedAt is not null ? "void" : "failed", new Money(p.Amount, p.Currency),
                 p.FailedAttempts, p.FirstFailedAt, p.PaidAt))])
         {
             KeptBy = own is null or { Ended: true } ? null : own.Kept is null ? "stripe" : "ledger",

@@ -381,6 +381,6 @@ public sealed record SubscriptionView(
     public bool TrialUsed { get; init; }
 }
 
-/// <param name="Status">paid or failed.</param>
+/// <param name="Status">paid, failed or void.</param>
 public sealed record PaymentView(
     string Invoice, string Status, Money Amount, int FailedAttempts, Instant? FirstFailedAt, Instant? PaidAt);

@@ -89,6 +89,9 @@ public sealed record FollowSubscription(Subscription Snapshot) : Command;
 public sealed record RecordPayment(
     string Invoice, string? Subscription, bool Paid, int Attempt, long Amount, string Currency, Instant HappenedAt) : Command;
 
+/// <summary>See <see cref="PaymentVoided"/>.</summary>
+public sealed record VoidPayment(string Invoice, string? Subscription, string Currency, Instant HappenedAt) : Command;
+
 // ---- usage
 
 /// <param name="Quantity">In whole units with at most the meter's decimals. Gauges: the change, which may be negative.</param>

@@ -58,6 +58,7 @@ public static class Decider
         FailTopUp c => TopUps.Decide(state, c, now),
         FollowSubscription c => Subscriptions.Decide(state, catalogs, c, now),
         RecordPayment c => Subscriptions.Decide(state, catalogs, c, now),
+        VoidPayment c => Subscriptions.Decide(state, c, now),
         SetPlan c => Subscriptions.Decide(state, catalogs, c, now),
         StartSubscription c => KeptSubscriptions.Decide(state, catalogs, c, now),
         ChangeSubscription c => KeptSubscriptions.Decide(state, catalogs, c, now),

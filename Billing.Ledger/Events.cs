@@ -77,6 +77,9 @@ public sealed record OverrideSet(string Feature, long? Allowance, Instant? Until
 public sealed record PaymentRecorded(
     string Invoice, string? Subscription, bool Paid, int Attempt, long Amount, string Currency) : LedgerEvent;
 
+/// <summary>An invoice of Stripe's was taken back: it is not owed any more, whatever attempts to pay it failed.</summary>
+public sealed record PaymentVoided(string Invoice, string? Subscription, string Currency) : LedgerEvent;
+
 // ---- usage
 
 /// <summary>Use of a metered feature, and what covered it: <c>Quantity = Allowance + ByTokens + Overage</c>, in smallest units.</summary>

@@ -115,6 +115,7 @@ public sealed record State
             OverrideSet x => Ledger.Overrides.Evolve(this, x),
             SubscriptionChanged x => Ledger.Subscriptions.Evolve(this, x),
             PaymentRecorded x => Ledger.Subscriptions.Evolve(this, x),
+            PaymentVoided x => Ledger.Subscriptions.Evolve(this, x),
             OrganizationOpened x => Accounts.Evolve(this, x),
             OrganizationClosed x => Accounts.Evolve(this, x),
             TimeZoneChanged x => Accounts.Evolve(this, x),
@@ -166,7 +167,11 @@ public sealed record SubscriptionSlice(
 
 /// <summary>One invoice's payment. Paid beats failed, in whatever order they are heard of.</summary>
 public sealed record InvoicePayment(
-    string Invoice, string? Subscription, bool Paid, int FailedAttempts, Instant? FirstFailedAt, Instant? PaidAt, long Amount, string Currency);
+    string Invoice, string? Subscription, bool Paid, int FailedAttempts, Instant? FirstFailedAt, Instant? PaidAt, long Amount, string Currency)
+{
+    /// <summary>When it was taken back; nothing is owed then.</summary>
+    public Instant? VoidedAt { get; init; }
+}
 
 /// <summary>Use of one metered feature: its running windows, or its value when it is a gauge.</summary>
 public sealed record FeatureUse(string Feature, ImmutableArray<Counter> Counters, Gauge? Gauge)

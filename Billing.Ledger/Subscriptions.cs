@@ -66,15 +66,15 @@ public static class Subscriptions
     {
         Instant? first = null;
         foreach (var payment in slice.Payments)
-            if (!payment.Paid && payment.Subscription == own.Id && payment.FirstFailedAt is { } at && (first is null || at < first)) first = at;
+            if (!payment.Paid && payment.VoidedAt is null && payment.Subscription == own.Id && payment.FirstFailedAt is { } at && (first is null || at < first)) first = at;
         return first;
     }
 
-    /// <summary>Whether money came in after Stripe said past due: then its word that the subscription is active again is on its way.</summary>
+    /// <summary>Whether money came in, or what was owed was taken back, after Stripe said past due: then its word that the subscription is active again is on its way.</summary>
     private static bool IsPaidSince(SubscriptionSlice slice, Subscription own)
     {
         foreach (var payment in slice.Payments)
-            if (payment.Paid && payment.Subscription == own.Id && payment.PaidAt >= own.Order?.EventCreatedAt) return true;
+            if (payment.Subscription == own.Id && (payment.Paid ? payment.PaidAt : payment.VoidedAt) >= own.Order?.EventCreatedAt) return true;
         return false;
     }
 
@@ -109,6 +109,8 @@ public static class Subscriptions
         if (sold == 0 || !catalogs.Plan(snapshot.Plan, sold)!.IsFor(state.Organization)) return Rejections.PlanUnknown(snapshot.Plan);
         var slice = state.Subscriptions;
         var known = slice.Followed.FirstOrDefault(s => s.Id == snapshot.Id);
+        // Looked up, and just as it is known: nothing to write.
+        if (known is not null && snapshot.Order!.Rank == SnapshotRank.Refetched && snapshot with { Order = known.Order, CatalogVersion = known.CatalogVersion } == known) return Decision.AlreadyDone;
         var isNewer = known is null || snapshot.Order!.CompareTo(known.Order) > 0;
         var givesAccess = snapshot.Status is SubscriptionStatus.Trialing or SubscriptionStatus.Active;
         // An older snapshot than the one that stands may still be the newest that gave access: then an operator's plan ends by it,
@@ -140,6 +142,12 @@ public static class Subscriptions
         {
             Version = state.Version + 1, EffectiveAt = c.HappenedAt, RecordedAt = now,
         };
+    }
+
+    public static Decision Decide(State state, VoidPayment c, Instant now)
+    {
+        if (state.Subscriptions.Payments.Any(p => p.Invoice == c.Invoice && p.VoidedAt is not null)) return Decision.AlreadyDone;
+        return new PaymentVoided(c.Invoice, c.Subscription, c.Currency) { Version = state.Version + 1, EffectiveAt = c.HappenedAt, RecordedAt = now };
     }
 
     /// <summary>Adds to a change what it does to running windows and to gauges.</summary>
@@ -253,8 +261,7 @@ public static class Subscriptions
     public static State Evolve(State state, PaymentRecorded e)
     {
         var slice = state.Subscriptions;
-        var known = slice.Payments.FirstOrDefault(p => p.Invoice == e.Invoice)
-            ?? new InvoicePayment(e.Invoice, e.Subscription, false, 0, null, null, 0, e.Currency);
+        var known = Payment(slice, e.Invoice, e.Subscription, e.Currency);
         var merged = e.Paid
             ? known with { Paid = true, PaidAt = e.EffectiveAt, Amount = e.Amount, Subscription = e.Subscription ?? known.Subscription }
             : known with
@@ -264,8 +271,22 @@ public static class Subscriptions
                 Amount = !known.Paid && e.Attempt > known.FailedAttempts ? e.Amount : known.Amount,
                 Subscription = known.Subscription ?? e.Subscription,
             };
-        var payments = slice.Payments.Where(p => p.Invoice != e.Invoice).Append(merged).OrderBy(p => p.Invoice, StringComparer.Ordinal);
-        return state with { Subscriptions = slice with { Payments = [.. payments] } };
+        return With(state, merged);
+    }
+
+    public static State Evolve(State state, PaymentVoided e)
+    {
+        var known = Payment(state.Subscriptions, e.Invoice, e.Subscription, e.Currency);
+        return With(state, known with { VoidedAt = e.EffectiveAt, Subscription = known.Subscription ?? e.Subscription });
+    }
+
+    private static InvoicePayment Payment(SubscriptionSlice slice, string invoice, string? subscription, string currency) =>
+        slice.Payments.FirstOrDefault(p => p.Invoice == invoice) ?? new InvoicePayment(invoice, subscription, false, 0, null, null, 0, currency);
+
+    private static State With(State state, InvoicePayment payment)
+    {
+        var payments = state.Subscriptions.Payments.Where(p => p.Invoice != payment.Invoice).Append(payment).OrderBy(p => p.Invoice, StringComparer.Ordinal);
+        return state with { Subscriptions = state.Subscriptions with { Payments = [.. payments] } };
     }
 
     /// <summary>Of those that go on the one that the ledger keeps, which gives way only to one at Stripe that gives access; otherwise the one that was created last.</summary>

@@ -108,6 +108,9 @@ public sealed class WhatIf
             case PaymentRecorded x:
                 Ask(e, new RecordPayment(OpenInvoice(x.Invoice), x.Subscription, x.Paid, x.Attempt, x.Amount, x.Currency, x.EffectiveAt) { Id = "", ContentHash = [], At = default });
                 break;
+            case PaymentVoided x:
+                Ask(e, new VoidPayment(x.Invoice, x.Subscription, x.Currency, x.EffectiveAt) { Id = "", ContentHash = [], At = default });
+                break;
             case UsageRecorded x:
                 Use(x);
                 break;

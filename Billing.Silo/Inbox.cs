@@ -25,9 +25,14 @@ public enum InboxState
     Failed,
 }
 
+/// <param name="Object">What it is about: a payment, for everything that speaks of one.</param>
+/// <param name="Attempts">How often it was tried and failed in a way that may pass.</param>
+/// <param name="NextTryAt">When a pending one is tried again.</param>
 /// <param name="Payload">The raw body; null once it was removed.</param>
+/// <param name="Queue">What is in one queue is applied one after the other: everything of one organization, as far as that is known.</param>
 public sealed record InboxEvent(
-    string Id, string Type, Instant CreatedAt, Instant ReceivedAt, InboxState State, string? Organization, string? Customer, string? Detail, byte[]? Payload);
+    string Id, string Type, Instant CreatedAt, Instant ReceivedAt, InboxState State, string? Organization, string? Customer, string? Object, string? Detail,
+    int Attempts, Instant NextTryAt, byte[]? Payload, string Queue);
 
 /// <summary>What became of an event, in short.</summary>
 public sealed record InboxNote(InboxState State, string? Detail);
@@ -38,40 +43,69 @@ public sealed class Inbox(Database database)
     /// <summary>Raw payloads are personal data: id, hash and effect stay, the body goes.</summary>
     public static readonly Duration KeepPayloads = Duration.FromDays(90);
 
-    private const string Columns = "id, type, created_at, received_at, state, organization, customer, detail, payload";
+    private const string Columns = """
+        i.id, i.type, i.created_at, i.received_at, i.state, i.organization, i.customer, i.object, i.detail, i.attempts, i.next_try_at, i.payload,
+        c.organization AS linked
+        """;
+
+    private const string From = "inbox i LEFT JOIN customers c ON c.customer = i.customer";
+
+    private readonly GroupedWriter writer = new(database);
 
     // Dapper makes these by constructor, column by column.
     private sealed record Row(
-        string Id, string Type, long Created_At, long Received_At, string State, string? Organization, string? Customer, string? Detail, byte[]? Payload)
+        string Id, string Type, long Created_At, long Received_At, string State, string? Organization, string? Customer, string? Object, string? Detail, long Attempts,
+        long Next_Try_At, byte[]? Payload, string? Linked)
     {
         public InboxEvent ToEvent() => new(Id, Type, Micros.ToInstant(Created_At), Micros.ToInstant(Received_At), Enum.Parse<InboxState>(State, ignoreCase: true),
-            Organization, Customer, Detail, Payload);
+            Organization, Customer, Object, Detail, (int)Attempts, Micros.ToInstant(Next_Try_At), Payload, Organization ?? Linked ?? Customer ?? Object ?? Id);
     }
 
-    /// <summary>Durable when it returns.</summary>
-    /// <returns>False when the event was stored before.</returns>
-    public async Task<bool> Store(string id, string type, Instant createdAt, string? customer, byte[] payload, InboxState state, Instant now)
+    /// <summary>Durable when it returns. One that was given up is tried again when it comes once more.</summary>
+    /// <param name="organization">As the event names it.</param>
+    /// <param name="about">See <see cref="InboxEvent.Object"/>.</param>
+    /// <returns>False when there is nothing to do about it: it was stored before.</returns>
+    public async Task<bool> Store(
+        string id, string type, Instant createdAt, string? organization, string? customer, string? about, byte[] payload, InboxState state, Instant now)
     {
-        var inserted = await database.Write(c => c.Execute(
+        var values = new
+        {
+            id, type, created = Micros.Of(createdAt), received = Micros.Of(now), hash = SHA256.HashData(payload), organization, customer, about, state = Name(state),
+            // What is not for us is only counted.
+            kept = state == InboxState.Ignored ? null : payload,
+        };
+        return await writer.Write(c => c.Execute(
             """
-            INSERT INTO inbox (id, type, created_at, received_at, payload_hash, payload, state, customer)
-            VALUES (@id, @type, @created, @received, @hash, @kept, @state, @customer) ON CONFLICT (id) DO NOTHING
-            """,
-            new
-            {
-                id, type, created = Micros.Of(createdAt), received = Micros.Of(now), hash = SHA256.HashData(payload), customer, state = Name(state),
-                // What is not for us is only counted.
-                kept = state == InboxState.Ignored ? null : payload,
-            }));
-        return inserted == 1;
+            INSERT INTO inbox (id, type, created_at, received_at, payload_hash, payload, state, organization, customer, object)
+            VALUES (@id, @type, @created, @received, @hash, @kept, @state, @organization, @customer, @about)
+            ON CONFLICT (id) DO UPDATE SET state = 'pending', attempts = 0, next_try_at = 0 WHERE inbox.state IN ('failed', 'unclaimed') AND inbox.payload IS NOT NULL
+            """, values)) == 1;
     }
 
-    public Task Mark(string id, InboxState state, string? organization, string? detail) => database.Write(c => c.Execute(
-        "UPDATE inbox SET state = @state, organization = @organization, detail = @detail WHERE id = @id",
+    /// <param name="organization">Null leaves the one that the event named.</param>
+    public Task Mark(string id, InboxState state, string? organization, string? detail) => writer.Write(c => c.Execute(
+        "UPDATE inbox SET state = @state, organization = coalesce(@organization, organization), detail = @detail, next_try_at = 0 WHERE id = @id",
         new { id, state = Name(state), organization, detail }));
 
+    /// <summary>It failed in a way that may pass, so many times by now.</summary>
+    public Task TryLater(string id, int attempts, Instant nextTryAt, string detail) => writer.Write(c => c.Execute(
+        "UPDATE inbox SET state = 'pending', attempts = @attempts, next_try_at = @next, detail = @detail WHERE id = @id",
+        new { id, attempts, next = Micros.Of(nextTryAt), detail }));
+
+    /// <summary>What waits for this organization, by its name or by its customer's, is pending again.</summary>
+    public Task<int> Claim(string organization, string? customer) => writer.Write(c => c.Execute(
+        "UPDATE inbox SET state = 'pending', next_try_at = 0 WHERE state = 'unclaimed' AND (organization = @organization OR customer = @customer)", new { organization, customer }));
+
+    /// <summary>Everything that nobody claimed is pending again.</summary>
+    public Task<int> ClaimAll() => writer.Write(c => c.Execute("UPDATE inbox SET state = 'pending', next_try_at = 0 WHERE state = 'unclaimed'"));
+
+    /// <summary>What was said of this object by events of these types, and came to nothing or to something else, is pending again.</summary>
+    public Task<int> Reopen(string about, IReadOnlyCollection<string> types) => writer.Write(c => c.Execute(
+        "UPDATE inbox SET state = 'pending', next_try_at = 0 WHERE object = @about AND state IN ('applied', 'ignored', 'unclaimed') AND payload IS NOT NULL AND type IN @types",
+        new { about, types }));
+
     public async Task<InboxEvent?> Find(string id) => await database.Read(c =>
-        c.Query<Row>($"SELECT {Columns} FROM inbox WHERE id = @id", new { id }).SingleOrDefault()?.ToEvent());
+        c.Query<Row>($"SELECT {Columns} FROM {From} WHERE i.id = @id", new { id }).SingleOrDefault()?.ToEvent());
 
     /// <summary>What became of these events, as far as they are here.</summary>
     public async Task<IReadOnlyDictionary<string, InboxNote>> FindAll(IReadOnlyCollection<string> ids)
@@ -83,20 +117,27 @@ public sealed class Inbox(Database database)
         return found;
     }
 
-    /// <summary>What waits for this organization, by its name or by its customer's.</summary>
-    public async Task<IReadOnlyList<InboxEvent>> ListUnclaimed(string organization, string? customer) => await database.Read(c => c.Query<Row>(
-        $"SELECT {Columns} FROM inbox WHERE state = 'unclaimed' AND (organization = @organization OR customer = @customer) ORDER BY received_at, id",
-        new { organization, customer }).Select(r => r.ToEvent()).ToList());
+    /// <summary>What is to be applied now, in the order in which it came.</summary>
+    public async Task<IReadOnlyList<InboxEvent>> ListDue(Instant now, int limit) => await database.Read(c => c.Query<Row>(
+        $"SELECT {Columns} FROM {From} WHERE i.state = 'pending' AND i.next_try_at <= @now ORDER BY i.received_at, i.id LIMIT @limit",
+        new { now = Micros.Of(now), limit }).Select(r => r.ToEvent()).ToList());
+
+    /// <summary>Every event about this object.</summary>
+    public async Task<IReadOnlyList<InboxEvent>> ListAbout(string about) => await database.Read(c => c.Query<Row>(
+        $"SELECT {Columns} FROM {From} WHERE i.object = @about ORDER BY i.received_at, i.id", new { about }).Select(r => r.ToEvent()).ToList());
 
     /// <summary>In the order in which they came. <paramref name="after"/> is the id of the last one on the page before.</summary>
-    public async Task<IReadOnlyList<InboxEvent>> List(InboxState? state, string? after, int limit) => await database.Read(c => c.Query<Row>(
+    /// <param name="type">Null is all; <c>invoice.</c> is everything that begins so.</param>
+    public async Task<IReadOnlyList<InboxEvent>> List(InboxState? state, string? type, string? organization, string? after, int limit) => await database.Read(c => c.Query<Row>(
         $"""
-        SELECT {Columns} FROM inbox
-        WHERE (@state IS NULL OR state = @state)
-          AND (@after IS NULL OR (received_at, id) > (SELECT received_at, id FROM inbox WHERE id = @after))
-        ORDER BY received_at, id LIMIT @limit
+        SELECT {Columns} FROM {From}
+        WHERE (@state IS NULL OR i.state = @state)
+          AND (@type IS NULL OR i.type = @type OR (@start IS NOT NULL AND substr(i.type, 1, length(@start)) = @start))
+          AND (@organization IS NULL OR i.organization = @organization)
+          AND (@after IS NULL OR (i.received_at, i.id) > (SELECT received_at, id FROM inbox WHERE id = @after))
+        ORDER BY i.received_at, i.id LIMIT @limit
         """,
-        new { state = state is { } s ? Name(s) : null, after, limit }).Select(r => r.ToEvent()).ToList());
+        new { state = state is { } s ? Name(s) : null, type, start = type?.EndsWith('.') == true ? type : null, organization, after, limit }).Select(r => r.ToEvent()).ToList());
 
     /// <summary>What could not be applied in all that time never will be, without its body.</summary>
     /// <returns>How many bodies were removed.</returns>

@@ -1,7 +1,10 @@
+using System.Globalization;
 using Billing.Api.Pages;
 using Billing.Grains;
 using Billing.Grains.Journal;
 using Billing.Ledger;
+using Billing.Silo;
+using NodaTime;
 
 namespace Billing.Api.Routes;
 
@@ -13,7 +16,7 @@ public static class InvoiceRoutes
     public static void MapInvoices(this RouteGroupBuilder v1, Services services)
     {
         v1.MapGet("/organizations/{organization}/invoices", (string organization, HttpContext http) => List(organization, http, services))
-            .WithTags("Invoices").WithSummary("Invoices, newest first (?status=&limit=&cursor=)").Produces<Page<InvoiceView>>().TakesQuery("status", "limit", "cursor");
+            .WithTags("Invoices").WithSummary("Invoices, newest first: the ledger's own, and Stripe's as Stripe last showed them (?status=&limit=&cursor=)").Produces<Page<InvoiceView>>().TakesQuery("status", "limit", "cursor");
 
         v1.MapGet("/organizations/{organization}/invoices/upcoming", async (string organization, HttpContext http) =>
                 await services.Host.Organization(organization).UpcomingInvoices(services.Clock.Now()) is { } upcoming ? Results.Ok(upcoming) : OrganizationRoutes.Unknown(http, organization))
@@ -49,23 +52,48 @@ public static class InvoiceRoutes
 
     // ---- reading
 
-    /// <summary>The cursor is the version of the last one shown; older ones have smaller ones.</summary>
+    /// <summary>The cursor is the last one shown: its time, and of those at one instant first Stripe's by id, then the ledger's by version, all downwards.</summary>
     private static async Task<IResult> List(string organization, HttpContext http, Services services)
     {
         if (await services.Host.Organization(organization).Invoices() is not { } invoices) return OrganizationRoutes.Unknown(http, organization);
-        var (limit, before) = (http.LimitParameter(), http.CursorParameter());
+        var (limit, before) = (http.LimitParameter(), Before(http));
         var status = http.ChoiceParameter<InvoiceStatus>("status") is { } only ? Spelling.Of(only) : null;
-        var rest = invoices.Where(i => (before == 0 || i.Version < before) && (status is null || i.Status == status)).Take(limit + 1).ToList();
-        var page = rest.Take(limit).ToList();
-        return Answers.Json(new Page<InvoiceView>(page, rest.Count > limit ? Cursor.Of(page[^1].Version.ToString()) : null), ApiJson.Web.PageInvoiceView);
+        // A place among the ledger's own is behind all of Stripe's of that instant.
+        var mirrored = await services.StripeInvoices.List(organization, status, before is { } b ? (b.At, b.Version is null ? b.Id : "") : null, limit + 1);
+        var own = invoices.Where(i => status is null || i.Status == status).Where(i => before is not { } b || i.CreatedAt < b.At || (i.CreatedAt == b.At && (b.Version is null || i.Version < b.Version)));
+        var rest = mirrored.Select(Of).Concat(own.Take(limit + 1)).OrderByDescending(i => i.CreatedAt).ThenByDescending(i => i.Source, StringComparer.Ordinal).Take(limit + 1).ToList();
+        var page = rest.Take(limit).Select(i => i with { Lines = null }).ToList();
+        return Answers.Json(new Page<InvoiceView>(page, rest.Count > limit ? Cursor.Of($"{Micros.Of(page[^1].CreatedAt)}:{(page[^1].Source == "ledger" ? page[^1].Version.ToString(CultureInfo.InvariantCulture) : page[^1].Id)}") : null), ApiJson.Web.PageInvoiceView);
+    }
+
+    private static (Instant At, string Id, long? Version)? Before(HttpContext http)
+    {
+        if (http.Request.Query["cursor"].FirstOrDefault() is not { } cursor) return null;
+        if (!Cursor.TryRead(cursor, out var place) || place.Split(':', 2) is not [var at, var id] || !long.TryParse(at, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var micros))
+            throw new ApiException("invalid_parameter", "This cursor is not one of ours. Take next_cursor from the page before.", "cursor");
+        return (Micros.ToInstant(micros), id, long.TryParse(id, NumberStyles.None, CultureInfo.InvariantCulture, out var version) ? version : null);
     }
 
     private static async Task<InvoiceView?> Read(string organization, string idOrNumber, Services services)
     {
         var invoices = await services.Host.Organization(organization).Invoices();
-        if (invoices?.FirstOrDefault(i => i.Id == idOrNumber || i.Number == idOrNumber) is not { } head) return null;
+        if (invoices is null) return null;
+        if (invoices.FirstOrDefault(i => i.Id == idOrNumber || i.Number == idOrNumber) is not { } head)
+            return await services.StripeInvoices.Find(organization, idOrNumber) is { } mirrored ? Of(mirrored) : null;
         var stored = await services.Journal.ReadStream(organization, head.Version, 1);
         return head.With((InvoiceCreated)EventCodec.Default.Decode(stored[0]), services.Catalogs);
+    }
+
+    private static InvoiceView Of(StripeInvoice i)
+    {
+        return new InvoiceView(i.Id, i.Number, i.Status, Money(i.Total), Money(i.Credit), Money(i.AmountDue), i.CreatedAt, i.FinalizedAt, i.DueAt, i.SettledAt, i.Subscription)
+        {
+            Source = "stripe", AmountPaid = Money(i.AmountPaid), BillingReason = i.BillingReason, Attempts = i.Attempts, NextAttemptAt = i.NextAttemptAt, HostedUrl = i.HostedUrl,
+            PdfUrl = i.PdfUrl, Problem = i.Problem, Period = new PeriodView(i.PeriodStart, i.PeriodEnd), Subtotal = Money(i.Subtotal), Discount = Money(i.Discount), Tax = Money(i.Tax),
+            Lines = [.. i.Lines.Select(l => new InvoiceLineView(l.Kind, l.Description, l.Feature, null, l.Quantity, null, Money(l.Amount), Money(l.Discount), Money(l.Tax), new PeriodView(l.Start, l.End)))],
+        };
+
+        Money Money(long amount) => new(amount, i.Currency);
     }
 
     private static async Task<IResult> Unknown(HttpContext http, string organization, string invoice, Services services) =>
@@ -76,12 +104,14 @@ public static class InvoiceRoutes
     private static async Task<IResult> Print(string organization, string invoice, HttpContext http, Services services)
     {
         if (await Read(organization, invoice, services) is not { } view) return await Unknown(http, organization, invoice, services);
+        // Stripe has a page of its own for its invoices.
+        if (view.Source == "stripe") return view.HostedUrl is { } hosted ? Results.Redirect(hosted) : await Unknown(http, organization, invoice, services);
         var zone = (await services.Host.Organization(organization).Read(services.Clock.Now()))!.TimeZone;
         http.Response.Headers.ContentSecurityPolicy = InvoicePage.ContentSecurityPolicy;
         http.Response.Headers.XContentTypeOptions = "nosniff";
         // It has a name and an address on it.
         http.Response.Headers.CacheControl = "private, no-store";
-        var page = InvoicePage.Of(view, organization, NodaTime.DateTimeZoneProviders.Tzdb[zone], services.Settings.Seller, await services.Profiles.Find(organization));
+        var page = InvoicePage.Of(view, organization, DateTimeZoneProviders.Tzdb[zone], services.Settings.Seller, await services.Profiles.Find(organization));
         return Results.Content(page, "text/html; charset=utf-8");
     }
 

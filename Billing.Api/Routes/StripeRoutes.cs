@@ -1,3 +1,4 @@
+using System.Text.Json;
 using Billing.Api.Stripe;
 using Billing.Ledger;
 using Billing.Silo;
@@ -9,6 +10,7 @@ public static class StripeRoutes
 {
     public static void MapStripe(this WebApplication app, RouteGroupBuilder v1, Services services)
     {
+        services.StripeEvents.Wake = app.Services.GetRequiredService<StripeWork>().Wake;
         app.MapStripeWebhook(services);
         v1.MapReconcile(app.Services.GetRequiredService<Reconciler>());
 
@@ -18,10 +20,16 @@ public static class StripeRoutes
                 string? after = null;
                 if (http.Request.Query["cursor"].FirstOrDefault() is { } cursor && !Cursor.TryRead(cursor, out after))
                     throw new ApiException("invalid_parameter", "This cursor is not one of ours. Take next_cursor from the page before.", "cursor");
-                var events = await services.Inbox.List(http.ChoiceParameter<InboxState>("state"), after, limit);
+                var events = await services.Inbox.List(
+                    http.ChoiceParameter<InboxState>("state"), http.Request.Query["type"].FirstOrDefault(), http.Request.Query["organization"].FirstOrDefault(), after, limit);
                 return Results.Ok(new Page<InboxEventView>([.. events.Select(Of)], events.Count == limit ? Cursor.Of(events[^1].Id) : null));
             }).OperatorOnly()
-            .WithTags("Stripe").WithSummary("Stripe's events and what became of them (?state=&limit=&cursor=)").Produces<Page<InboxEventView>>().TakesQuery("state", "limit", "cursor");
+            .WithTags("Stripe").WithSummary("Stripe's events and what became of them (?state=&type=&organization=&limit=&cursor=; a type that ends with a dot is all that begin so)").Produces<Page<InboxEventView>>()
+            .TakesQuery("state", "type", "organization", "limit", "cursor");
+
+        v1.MapGet("/stripe/events/{id}", async (string id, HttpContext http) =>
+                await services.Inbox.Find(id) is { } found ? Results.Ok(Of(found) with { Payload = Json(found.Payload) }) : Problems.Answer(http, "not_found", $"There is no event '{id}'.")).OperatorOnly()
+            .WithTags("Stripe").WithSummary("One of Stripe's events, with its body while that is kept: for 90 days").Produces<InboxEventView>();
 
         v1.MapPost("/stripe/events/{id}/replay", async (string id, HttpContext http) =>
                 await services.StripeEvents.Replay(id) is { } replayed
@@ -31,5 +39,12 @@ public static class StripeRoutes
     }
 
     private static InboxEventView Of(InboxEvent e) =>
-        new(e.Id, e.Type, e.CreatedAt, e.ReceivedAt, Spelling.Of(e.State), e.Organization, e.Customer, e.Detail);
+        new(e.Id, e.Type, e.CreatedAt, e.ReceivedAt, Spelling.Of(e.State), e.Organization, e.Customer, e.Object, e.Detail, e.Attempts, e.State == InboxState.Pending && e.Attempts > 0 ? e.NextTryAt : null);
+
+    private static JsonElement? Json(byte[]? payload)
+    {
+        if (payload is null) return null;
+        using var document = JsonDocument.Parse(payload);
+        return document.RootElement.Clone();
+    }
 }

@@ -1,6 +1,4 @@
 using System.Data.Common;
-using System.Security.Cryptography;
-using System.Text;
 using System.Text.Json;
 using Billing.Grains;
 using Billing.Ledger;
@@ -9,77 +7,56 @@ using NodaTime;
 
 namespace Billing.Api.Stripe;
 
+/// <summary>What became of an event.</summary>
+/// <param name="Organization">Null leaves what is known.</param>
+public sealed record Outcome(InboxState State, string? Organization, string Detail);
+
 /// <summary>Takes Stripe's events from the inbox into the ledger. Every step may be repeated: effects are known by what they are about.</summary>
-public sealed class StripeEvents(Inbox inbox, CustomerDirectory customers, ILedgerHost host, CatalogStore catalogs, Settings settings, Clock clock)
+public sealed class StripeEvents(Inbox inbox, CustomerDirectory customers, ILedgerHost host, CatalogStore catalogs, Settings settings, StripeSteps steps, Clock clock)
 {
-    /// <summary>Stores the event, durably, then applies it. A failure to apply leaves it in the inbox, to be tried again.</summary>
+    /// <summary>An event of longer ago may be about what is different by now.</summary>
+    private static readonly Duration Late = Duration.FromMinutes(1);
+
+    private const string NotKnown = "Its organization is not known yet.";
+
+    /// <summary>Somebody has to look at the inbox.</summary>
+    public Action Wake { get; set; } = () => { };
+
+    /// <summary>Stores the event. When this returns it is durable, and the workers apply it.</summary>
     public async Task Receive(StripeEvent e, byte[] payload)
     {
-        var isOurs = StripeTranslation.Table.ContainsKey(e.Type);
-        var isNew = await inbox.Store(e.Id, e.Type, e.Created, e.Customer, payload, isOurs ? InboxState.Pending : InboxState.Ignored, clock.Now());
-        if (!isOurs) return;
-        if (!isNew && await inbox.Find(e.Id) is { State: InboxState.Applied or InboxState.Ignored }) return;
-        try
-        {
-            await Apply(e);
-        }
-        catch (Exception unavailable) when (unavailable is JournalUnavailableException or DbException)
-        {
-            // It is stored and pending: the retry applies it, so Stripe need not send it again.
-        }
+        var state = StripeTranslation.Table.ContainsKey(e.Type) ? InboxState.Pending : InboxState.Ignored;
+        if (await inbox.Store(e.Id, e.Type, e.Created, e.Organization, e.Customer, e.About, payload, state, clock.Now())) Wake();
     }
 
     /// <summary>Applies one stored event again.</summary>
     /// <returns>What became of it; null when there is no such event, or its body is gone.</returns>
-    public async Task<InboxEvent?> Replay(string id)
+    public async Task<InboxEvent?> Replay(string id, CancellationToken stop = default)
     {
-        if (await inbox.Find(id) is not { Payload: { } payload } || StripeEvent.Parse(payload) is not { } e) return null;
-        await Apply(e);
+        if (await inbox.Find(id) is not { Payload: not null } stored) return null;
+        await Apply(stored, stop);
         return await inbox.Find(id);
     }
 
-    /// <summary>Applies what was stored and not applied, such as before a crash.</summary>
-    public Task ApplyPending() => ApplyAll(InboxState.Pending);
-
-    /// <summary>Looks once more at everything that nobody claimed: a crash may have come between a link and what waited for it.</summary>
-    public Task ApplyUnclaimed() => ApplyAll(InboxState.Unclaimed);
-
-    private async Task ApplyAll(InboxState state)
-    {
-        string? after = null;
-        while (true)
-        {
-            var page = await inbox.List(state, after, 100);
-            foreach (var stored in page)
-            {
-                try
-                {
-                    await Replay(stored.Id);
-                }
-                catch (JournalUnavailableException)
-                {
-                    // It stays where it is; those behind it may be another organization's.
-                }
-            }
-            if (page.Count < 100) return;
-            after = page[^1].Id;
-        }
-    }
-
-    /// <summary>Applies what waited for this organization to be opened, or for this customer to be linked.</summary>
+    /// <summary>What waited for this organization to be opened, or for this customer to be linked, is applied.</summary>
     public async Task Claim(string organization, string? customer)
     {
-        foreach (var stored in await inbox.ListUnclaimed(organization, customer)) await Replay(stored.Id);
+        if (await inbox.Claim(organization, customer) > 0) Wake();
     }
 
-    /// <summary>Takes a subscription as Stripe shows it now.</summary>
-    public async Task Follow(string organization, JsonElement subscription)
+    /// <summary>A subscription is at Stripe as it was just answered there. It also says whose customer this is.</summary>
+    /// <param name="subscription">Stripe's object.</param>
+    /// <param name="fetchedAt">When it was asked for; null is now.</param>
+    /// <returns>Why it cannot be followed; null when it was.</returns>
+    public async Task<string?> Follow(string organization, JsonElement subscription, Instant? fetchedAt = null)
     {
         var now = clock.Now();
-        // What is known by then is known by its content.
-        var id = $"fetched:{Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(subscription.GetRawText())))[..16]}";
-        var fetched = new StripeEvent(id, "customer.subscription.updated", now, StripeEvent.PinnedVersion, subscription);
-        await Take(organization, StripeTranslation.Subscription(fetched, new PriceBook(catalogs.Current, settings.PriceIds), now, SnapshotRank.Refetched));
+        // Of two answers of the same instant the one that is followed later is newer: the counter only grows.
+        var e = new StripeEvent($"fetched_{System.Diagnostics.Stopwatch.GetTimestamp():D20}", "customer.subscription.updated", fetchedAt ?? now, null, subscription);
+        var translation = StripeTranslation.Fetched(e, Prices, now);
+        if (translation.Failure is { } failure) return failure;
+        // It need not name the organization: we know it.
+        return await Take(organization, e.Organization is null && e.Customer is { } customer ? [StripeTranslation.LinkTo(customer, now), .. translation.Commands] : translation.Commands);
     }
 
     /// <summary>Takes a checkout session as Stripe shows it now, with its subscription: what its webhook brings, for a page that need not wait for it.</summary>
@@ -89,74 +66,111 @@ public sealed class StripeEvents(Inbox inbox, CustomerDirectory customers, ILedg
         var now = clock.Now();
         // In whole seconds, as Stripe's own events are.
         var fetched = new StripeEvent("fetched", "checkout.session.completed", Instant.FromUnixTimeSeconds(now.ToUnixTimeSeconds()), StripeEvent.PinnedVersion, session);
-        await Take(organization, StripeTranslation.CheckoutSession(fetched, now));
+        await Take(organization, StripeTranslation.CheckoutSession(fetched, now).Commands);
         if (session.Get("subscription") is { ValueKind: JsonValueKind.Object } subscription) await Follow(organization, subscription);
     }
 
-    private async Task Take(string organization, Translation translation)
+    /// <returns>Why one of them was refused; null when none was.</returns>
+    private async Task<string?> Take(string organization, IReadOnlyList<Command> commands)
     {
-        if (translation.Commands.Count == 0) return;
-        await host.Organization(organization).ExecuteAll(translation.Commands, atomic: false);
-        foreach (var link in translation.Commands.OfType<LinkCustomer>())
-            if (await customers.Link(link.Customer, organization)) await Claim(organization, link.Customer);
+        if (commands.Count == 0) return null;
+        var results = await host.Organization(organization).ExecuteAll(commands, atomic: false);
+        await LinkAll(organization, commands);
+        return results.Select(r => r.Rejection?.Message).FirstOrDefault(m => m is not null);
     }
 
-    private async Task Apply(StripeEvent e)
+    /// <summary>Applies a stored event and writes down what became of it.</summary>
+    /// <exception cref="Exception">It may work later: the journal or Stripe is away.</exception>
+    public async Task Apply(InboxEvent stored, CancellationToken stop)
     {
-        var translation = StripeTranslation.Table[e.Type](e, new PriceBook(catalogs.Current, settings.PriceIds), clock.Now());
-        if (translation.Failure is { } failure)
-        {
-            await inbox.Mark(e.Id, InboxState.Failed, translation.Organization, failure);
-            return;
-        }
+        if (stored.Payload is null || StripeEvent.Parse(stored.Payload) is not { } e) return;
+        Outcome outcome;
         try
         {
-            if (await TryApply(e, translation)) return;
-            await inbox.Mark(e.Id, InboxState.Unclaimed, translation.Organization, "Its organization is not known yet.");
-            // It may have been opened or linked between looking and marking; then nobody else would look again.
-            await TryApply(e, translation);
+            outcome = await Apply(e, stop);
+            if (outcome.State == InboxState.Unclaimed)
+            {
+                await inbox.Mark(e.Id, outcome.State, outcome.Organization, outcome.Detail);
+                // It may have been opened or linked between looking and marking; then nobody else would look again.
+                outcome = await Apply(e, stop);
+                if (outcome.State == InboxState.Unclaimed) return;
+            }
         }
-        catch (Exception failed) when (failed is not (JournalUnavailableException or DbException or OperationCanceledException))
+        catch (Exception failed) when (!MayPass(failed) && !stop.IsCancellationRequested)
         {
-            // One event that cannot be applied must not hold up those behind it. A database that is away for a moment is no such event.
-            await inbox.Mark(e.Id, InboxState.Failed, translation.Organization, $"It could not be applied: {failed.Message}");
+            // One event that cannot be applied must not hold up those behind it.
+            outcome = new Outcome(InboxState.Failed, null, $"It could not be applied: {failed.Message}");
         }
+        await inbox.Mark(e.Id, outcome.State, outcome.Organization, outcome.Detail);
+        // Where nobody asked Stripe yet, a payment and its refund may have passed each other.
+        if (StripeTranslation.MoneyBackTypes.Contains(e.Type) && outcome.State == InboxState.Ignored && await Apply(e, stop) is { State: InboxState.Applied } second)
+            await inbox.Mark(e.Id, second.State, second.Organization, second.Detail);
     }
 
-    /// <returns>False when the organization is not known.</returns>
-    private async Task<bool> TryApply(StripeEvent e, Translation translation)
+    /// <summary>Whether the same may work in a moment: a database or Stripe is away.</summary>
+    public static bool MayPass(Exception e) =>
+        e is JournalUnavailableException or DbException or TimeoutException or IOException or OperationCanceledException or StripeException { IsPassing: true };
+
+    private PriceBook Prices => new(catalogs.Current, settings.PriceIds);
+
+    private async Task<Outcome> Apply(StripeEvent e, CancellationToken stop)
     {
+        var row = StripeTranslation.Table[e.Type];
+        var translation = row.Translate(e, Prices, clock.Now());
+        if (translation.Failure is { } failure) return new Outcome(InboxState.Failed, translation.Organization, failure);
+
+        var changesNothing = translation.Commands.Count == 0 && row.Then is null;
         var organization = translation.Organization ?? (e.Customer is { } customer ? await customers.Find(customer) : null);
+        if (organization is null && StripeTranslation.MoneyBackTypes.Contains(e.Type)) organization = await steps.OrganizationOfPayment(e, stop);
         if (organization is null || !Ids.IsOrganization(organization))
         {
-            // An event that would change nothing waits for nobody.
-            if (translation.Commands.Count > 0 || translation.Organization is not null) return false;
-            await inbox.Mark(e.Id, InboxState.Ignored, null, "It changes nothing here.");
-            return true;
+            // What would change nothing waits for nobody.
+            return changesNothing ? new Outcome(InboxState.Ignored, null, translation.Note ?? "It changes nothing here.")
+                : new Outcome(InboxState.Unclaimed, translation.Organization, NotKnown);
         }
-        if (translation.Commands.Count == 0)
-        {
-            await inbox.Mark(e.Id, InboxState.Ignored, organization, "It changes nothing here.");
-            return true;
-        }
+        if (changesNothing) return new Outcome(InboxState.Ignored, organization, translation.Note ?? "It changes nothing here.");
 
-        var results = await host.Organization(organization).ExecuteAll(translation.Commands, atomic: false);
-        if (results.Any(r => r.Rejection?.Kind == RejectionKind.OrganizationUnknown)) return false;
+        if (row.Rank is { } rank && await IsDoubtful(e, rank) && await LookUp(organization, e, stop) is { } found) return found;
+
+        IReadOnlyList<CommandResult> results = translation.Commands.Count == 0 ? [] : await host.Organization(organization).ExecuteAll(translation.Commands, atomic: false);
+        if (results.Any(r => r.Rejection?.Kind == RejectionKind.OrganizationUnknown)) return new Outcome(InboxState.Unclaimed, translation.Organization, NotKnown);
         // Before the event is marked: a crash in between leaves it to be applied, and so linked, again.
-        var linked = new List<string>();
-        // Only the event that links wakes what waits for it: events that waited themselves would wake each other in turn.
-        foreach (var link in translation.Commands.OfType<LinkCustomer>())
-            if (await customers.Link(link.Customer, organization)) linked.Add(link.Customer);
-        var refused = results.Select(r => r.Rejection).FirstOrDefault(r => r is not null);
-        await inbox.Mark(e.Id,
+        await LinkAll(organization, translation.Commands);
+        if (results.Select(r => r.Rejection).FirstOrDefault(r => r is not null) is { } refused)
             // A failure of a top-up that was answered since changes nothing.
-            refused is null ? InboxState.Applied : refused.Kind is RejectionKind.OrganizationClosed or RejectionKind.TopUpUnknown ? InboxState.Ignored : InboxState.Failed,
-            organization, refused?.Message ?? Summary(results));
+            return new Outcome(refused.Kind is RejectionKind.OrganizationClosed or RejectionKind.TopUpUnknown ? InboxState.Ignored : InboxState.Failed, organization, refused.Message);
+        // Something newer stands, or something that was looked up in the same second.
+        if (row.Rank is not (null or SnapshotRank.Deleted) && steps.HasStripe && !results.Any(r => r.Events.Any(x => x is SubscriptionChanged && !r.Replayed))
+            && await LookUp(organization, e, stop) is { } looked) return looked;
+        if (row.Then is null) return new Outcome(InboxState.Applied, organization, Summary(results));
+        return await row.Then(steps, new AppliedEvent(organization, e, results.Count == 0 ? null : Summary(results)), stop);
+    }
 
-        foreach (var id in linked)
-            foreach (var waiting in await inbox.ListUnclaimed(organization, id))
-                if (waiting.Id != e.Id) await Replay(waiting.Id);
-        return true;
+    /// <summary>Whether Stripe has to be asked how the subscription is: seconds do not tell two changes of one second apart, nor what was changed since an old event.</summary>
+    private async Task<bool> IsDoubtful(StripeEvent e, SnapshotRank rank)
+    {
+        if (!steps.HasStripe || rank == SnapshotRank.Deleted) return false;
+        if (clock.Now() - e.Created > Late) return true;
+        // The first of all is known to be older than the others of its second.
+        return rank != SnapshotRank.Created && e.About is { } subscription
+            && (await inbox.ListAbout(subscription)).Any(other => other.Id != e.Id && other.CreatedAt == e.Created && StripeTranslation.Table.GetValueOrDefault(other.Type)?.Rank == SnapshotRank.Updated);
+    }
+
+    /// <returns>Null when it is not at Stripe.</returns>
+    private async Task<Outcome?> LookUp(string organization, StripeEvent e, CancellationToken stop)
+    {
+        var asked = clock.Now();
+        if (await steps.Subscription(e, stop) is not { } subscription) return null;
+        if (await host.Organization(organization).Read(asked) is null) return new Outcome(InboxState.Unclaimed, e.Organization, NotKnown);
+        return await Follow(organization, subscription, asked) is { } refusal ? new Outcome(InboxState.Failed, organization, refusal)
+            : new Outcome(InboxState.Applied, organization, "The event alone does not say what is newest: the subscription was looked up at Stripe.");
+    }
+
+    private async Task LinkAll(string organization, IEnumerable<Command> commands)
+    {
+        foreach (var link in commands.OfType<LinkCustomer>())
+            // Only the event that links wakes what waits for it: events that waited themselves would wake each other in turn.
+            if (await customers.Link(link.Customer, organization)) await Claim(organization, link.Customer);
     }
 
     private static string Summary(IReadOnlyList<CommandResult> results)

@@ -22,37 +22,97 @@ public sealed record StripeEvent(string Id, string Type, Instant Created, string
     }
 
     /// <summary>The customer that it is about, if it says so.</summary>
-    public string? Customer => Object.Reference("customer");
+    public string? Customer => Object.Text("object") == "customer" ? Object.Text("id") : Object.Reference("customer");
+
+    /// <summary>The organization that it names, if it does.</summary>
+    public string? Organization =>
+        Object.Metadata("organization_id") ?? Object.Text("client_reference_id") ?? Object.Get("parent")?.Get("subscription_details")?.Metadata("organization_id");
+
+    /// <summary>What it is about: the payment, for everything that speaks of one (its session, its refunds, its disputes), or else its object.</summary>
+    public string? About => Object.Text("object") is "charge" or "checkout.session" or "refund" or "dispute" ? Object.Reference("payment_intent") ?? Object.Text("id") : Object.Text("id");
 }
 
 /// <summary>What an event means to the ledger.</summary>
 /// <param name="Organization">As the event names it; null when it does not.</param>
 /// <param name="Commands">Empty when it changes nothing.</param>
 /// <param name="Failure">Why it cannot be understood.</param>
-public sealed record Translation(string? Organization, IReadOnlyList<Command> Commands, string? Failure = null);
+/// <param name="Note">For people: what it says, where it changes nothing.</param>
+public sealed record Translation(string? Organization, IReadOnlyList<Command> Commands, string? Failure = null, string? Note = null);
+
+/// <summary>One row of the table.</summary>
+/// <param name="Translate">What the event means, by itself: pure.</param>
+/// <param name="Then">What is done after the commands, such as looking something up at Stripe. It may be done twice.</param>
+public sealed record StripeEventType(Func<StripeEvent, PriceBook, Instant, Translation> Translate, StripeStep? Then = null)
+{
+    /// <summary>Of events about a subscription: which of two of the same second is the later one.</summary>
+    public SnapshotRank? Rank { get; init; }
+}
 
 /// <summary>From Stripe's events to commands: one table of pure functions. Adding an event type is one line in it.</summary>
 public static class StripeTranslation
 {
-    public static readonly IReadOnlyDictionary<string, Func<StripeEvent, PriceBook, Instant, Translation>> Table =
-        new Dictionary<string, Func<StripeEvent, PriceBook, Instant, Translation>>
-        {
-            ["checkout.session.completed"] = (e, _, now) => CheckoutSession(e, now),
-            ["checkout.session.async_payment_succeeded"] = (e, _, now) => CheckoutSession(e, now),
-            ["customer.subscription.created"] = (e, prices, now) => Subscription(e, prices, now, SnapshotRank.Created),
-            ["customer.subscription.updated"] = (e, prices, now) => Subscription(e, prices, now, SnapshotRank.Updated),
-            ["customer.subscription.deleted"] = (e, prices, now) => Subscription(e, prices, now, SnapshotRank.Deleted),
-            ["invoice.paid"] = (e, _, now) => Invoice(e, now, paid: true),
-            ["invoice.payment_failed"] = (e, _, now) => Invoice(e, now, paid: false),
-            ["payment_intent.succeeded"] = (e, _, now) => PaymentIntent(e, now),
-            ["payment_intent.payment_failed"] = (e, _, now) => FailedIntent(e, now),
-        };
+    private static readonly StripeEventType MoneyBack = new((e, _, _) => new Translation(e.Organization, []), (steps, applied, stop) => steps.MoneyBack(applied, stop));
+
+    public static readonly IReadOnlyDictionary<string, StripeEventType> Table = new Dictionary<string, StripeEventType>
+    {
+        ["customer.subscription.created"] = Subscription(SnapshotRank.Created),
+        ["customer.subscription.updated"] = Subscription(SnapshotRank.Updated),
+        ["customer.subscription.paused"] = Subscription(SnapshotRank.Updated),
+        ["customer.subscription.resumed"] = Subscription(SnapshotRank.Updated),
+        ["customer.subscription.pending_update_applied"] = Subscription(SnapshotRank.Updated),
+        ["customer.subscription.pending_update_expired"] = Subscription(SnapshotRank.Updated),
+        ["customer.subscription.trial_will_end"] = Subscription(SnapshotRank.Updated),
+        ["customer.subscription.deleted"] = Subscription(SnapshotRank.Deleted),
+
+        ["checkout.session.completed"] = new((e, _, now) => CheckoutSession(e, now), (steps, applied, _) => steps.TokensBought(applied)),
+        ["checkout.session.async_payment_succeeded"] = new((e, _, now) => CheckoutSession(e, now), (steps, applied, _) => steps.TokensBought(applied)),
+        ["checkout.session.async_payment_failed"] = Counted("The payment of the checkout failed."),
+        ["checkout.session.expired"] = Counted("The checkout was not finished in time."),
+
+        ["invoice.created"] = new((e, _, now) => OfInvoice(e, now), (steps, applied, stop) => steps.InvoiceBegun(applied, stop)),
+        ["invoice.updated"] = new((e, _, now) => OfInvoice(e, now), (steps, applied, stop) => steps.InvoiceSeen(applied, stop)),
+        ["invoice.finalized"] = new((e, _, now) => OfInvoice(e, now), (steps, applied, stop) => steps.InvoiceSeen(applied, stop)),
+        ["invoice.finalization_failed"] = new((e, _, now) => OfInvoice(e, now), (steps, applied, stop) => steps.InvoiceSeen(applied, stop)),
+        ["invoice.paid"] = new((e, _, now) => Payment(e, now, paid: true), (steps, applied, stop) => steps.InvoiceSeen(applied, stop)),
+        // It comes together with invoice.paid, which also comes when the money came in another way.
+        ["invoice.payment_succeeded"] = new((e, _, now) => OfInvoice(e, now), (steps, applied, stop) => steps.InvoiceSeen(applied, stop)),
+        ["invoice.payment_failed"] = new((e, _, now) => Payment(e, now, paid: false), (steps, applied, stop) => steps.InvoiceSeen(applied, stop)),
+        ["invoice.payment_action_required"] = new((e, _, now) => OfInvoice(e, now), (steps, applied, stop) => steps.InvoiceSeen(applied, stop)),
+        ["invoice.voided"] = new((e, _, now) => Voided(e, now), (steps, applied, stop) => steps.InvoiceSeen(applied, stop)),
+        // It is owed all the same.
+        ["invoice.marked_uncollectible"] = new((e, _, now) => OfInvoice(e, now), (steps, applied, stop) => steps.InvoiceSeen(applied, stop)),
+
+        ["payment_intent.succeeded"] = new((e, _, now) => PaymentIntent(e, now), (steps, applied, _) => steps.TokensBought(applied)),
+        ["payment_intent.payment_failed"] = new((e, _, now) => FailedIntent(e, now)),
+
+        ["charge.refunded"] = MoneyBack,
+        ["refund.created"] = MoneyBack,
+        ["refund.updated"] = MoneyBack,
+        ["refund.failed"] = MoneyBack,
+        ["charge.dispute.created"] = MoneyBack,
+        ["charge.dispute.updated"] = MoneyBack,
+        ["charge.dispute.funds_withdrawn"] = MoneyBack,
+        ["charge.dispute.funds_reinstated"] = MoneyBack,
+        ["charge.dispute.closed"] = MoneyBack,
+
+        ["customer.updated"] = Counted("The customer was changed at Stripe."),
+        // Its subscriptions end by their own events, and what is still heard of it finds its organization, which gets a new one when it needs one.
+        ["customer.deleted"] = Counted("The customer was deleted at Stripe. The organization gets a new one when it needs one."),
+    };
+
+    /// <summary>Events that say that money of a payment went back, or came again.</summary>
+    public static readonly IReadOnlyList<string> MoneyBackTypes = [.. Table.Where(t => t.Value == MoneyBack).Select(t => t.Key)];
+
+    /// <summary>It changes nothing here, and reports count it.</summary>
+    private static StripeEventType Counted(string note) => new((e, _, _) => new Translation(e.Organization, [], Note: note));
+
+    private static StripeEventType Subscription(SnapshotRank rank) => new((e, prices, now) => Subscription(e, prices, now, rank)) { Rank = rank };
 
     /// <summary>In subscription mode a session only links: the plan comes with customer.subscription.*.</summary>
     internal static Translation CheckoutSession(StripeEvent e, Instant now)
     {
         var session = e.Object;
-        var organization = session.Metadata("organization_id") ?? session.Text("client_reference_id");
+        var organization = e.Organization;
         var commands = Link(organization, e, now);
         var isPaid = session.Text("payment_status") is "paid" or "no_payment_required";
         if (session.Metadata("token_package") is { } package && session.Text("mode") == "payment" && isPaid)
@@ -68,7 +128,7 @@ public static class StripeTranslation
     private static Translation PaymentIntent(StripeEvent e, Instant now)
     {
         var intent = e.Object;
-        var organization = intent.Metadata("organization_id");
+        var organization = e.Organization;
         var commands = Link(organization, e, now);
         if (intent.Metadata("token_package") is { } package && intent.Text("status") == "succeeded")
             commands.AddRange(Purchase(package, $"payment:{intent.Text("id")}", intent.Number("amount_received") ?? intent.Number("amount") ?? 0, intent.Text("currency"), intent.Metadata("top_up"), e, now));
@@ -79,7 +139,7 @@ public static class StripeTranslation
     private static Translation FailedIntent(StripeEvent e, Instant now)
     {
         var intent = e.Object;
-        var organization = intent.Metadata("organization_id");
+        var organization = e.Organization;
         var commands = Link(organization, e, now);
         if (intent.Metadata("top_up") is { } topUp)
         {
@@ -98,7 +158,7 @@ public static class StripeTranslation
     internal static Translation Subscription(StripeEvent e, PriceBook prices, Instant now, SnapshotRank rank)
     {
         var o = e.Object;
-        var organization = o.Metadata("organization_id");
+        var organization = e.Organization;
         if (o.Text("id") is not { } id) return Failed(organization, e, "The subscription has no id.");
         if (!Spelling.TryParse<SubscriptionStatus>(o.Text("status") ?? "", out var status)) return Failed(organization, e, $"The status '{o.Text("status")}' is unknown.");
         var items = o.Get("items")?.Get("data") is { ValueKind: JsonValueKind.Array } data ? data.EnumerateArray().ToList() : [];
@@ -123,11 +183,14 @@ public static class StripeTranslation
     /// <summary>A price that was replaced has given its key away; the push that made it wrote the key into its metadata.</summary>
     private static string? LookupKey(JsonElement? price) => price?.Text("lookup_key") ?? price?.Metadata("lookup_key");
 
-    private static Translation Invoice(StripeEvent e, Instant now, bool paid)
+    /// <summary>What happened to an invoice without saying whether it was paid: it is mirrored, and says whose customer this is.</summary>
+    private static Translation OfInvoice(StripeEvent e, Instant now) => new(e.Organization, Link(e.Organization, e, now));
+
+    private static Translation Payment(StripeEvent e, Instant now, bool paid)
     {
         var invoice = e.Object;
         var details = invoice.Get("parent")?.Get("subscription_details");
-        var organization = invoice.Metadata("organization_id") ?? details?.Metadata("organization_id");
+        var organization = e.Organization;
         if (invoice.Text("id") is not { } id) return Failed(organization, e, "The invoice has no id.");
         var attempt = (int)Math.Clamp(invoice.Number("attempt_count") ?? 0, 0, 1_000);
         var commandId = paid ? $"stripe:invoice:{id}:paid" : $"stripe:invoice:{id}:failed:{attempt}";
@@ -136,6 +199,20 @@ public static class StripeTranslation
         // The invoice's own time where it has one, because Stripe may make two events of one payment, each with its time.
         var at = (paid ? invoice.Get("status_transitions")?.Time("paid_at") : null) ?? e.Created;
         commands.Add(new RecordPayment(id, details?.Reference("subscription"), paid, paid ? 0 : attempt, amount, invoice.Text("currency") ?? "usd", at)
+        {
+            Id = commandId, ContentHash = HashOf(commandId), At = now, By = "stripe",
+        });
+        return new Translation(organization, commands);
+    }
+
+    private static Translation Voided(StripeEvent e, Instant now)
+    {
+        var organization = e.Organization;
+        if (e.Object.Text("id") is not { } id) return Failed(organization, e, "The invoice has no id.");
+        var commandId = $"stripe:invoice:{id}:voided";
+        var commands = Link(organization, e, now);
+        commands.Add(new VoidPayment(id, e.Object.Get("parent")?.Get("subscription_details")?.Reference("subscription"), e.Object.Text("currency") ?? "usd",
+            e.Object.Get("status_transitions")?.Time("voided_at") ?? e.Created)
         {
             Id = commandId, ContentHash = HashOf(commandId), At = now, By = "stripe",
         });
@@ -173,7 +250,7 @@ public static class StripeTranslation
         new(organization, [], e.ApiVersion is { } version && !version.EndsWith(".dahlia", StringComparison.Ordinal)
             ? $"{why} The event has API version {version}; create the webhook endpoint with {StripeEvent.PinnedVersion}." : why);
 
-    private static byte[] HashOf(string effect) => SHA256.HashData(Encoding.UTF8.GetBytes(effect));
+    internal static byte[] HashOf(string effect) => SHA256.HashData(Encoding.UTF8.GetBytes(effect));
 }
 
 /// <summary>Which plan a Stripe price is: by the environment, by a price id in any version of the catalog (the newest first), or by lookup key.</summary>
@@ -206,7 +283,8 @@ internal static class StripeJson
     {
         try
         {
-            return value.GetString();
+            // PostgreSQL has no text with a zero in it.
+            return value.GetString() is { } text && !text.Contains('\0') ? text : null;
         }
         catch (InvalidOperationException)
         {

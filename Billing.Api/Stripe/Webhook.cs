@@ -1,6 +1,5 @@
 using System.Buffers;
 using System.Text.Json;
-using Billing.Grains.Journal;
 
 namespace Billing.Api.Stripe;
 
@@ -57,41 +56,4 @@ public static class Webhook
             reader.AdvanceTo(read.Buffer.Start, read.Buffer.End);
         }
     }
-}
-
-/// <summary>Tries again what is stored and not applied.</summary>
-public sealed partial class InboxRetry(StripeEvents events, JournalHealth health, ILogger<InboxRetry> log) : BackgroundService
-{
-    private static readonly TimeSpan Every = TimeSpan.FromSeconds(5);
-
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
-    {
-        using var timer = new PeriodicTimer(Every);
-        var isFirst = true;
-        try
-        {
-            do
-            {
-                try
-                {
-                    if (health.IsOut) continue;
-                    await events.ApplyPending();
-                    if (isFirst) await events.ApplyUnclaimed();
-                    isFirst = false;
-                }
-                catch (Exception e) when (e is not OperationCanceledException)
-                {
-                    LogFailure(log, e);
-                }
-            }
-            while (await timer.WaitForNextTickAsync(stoppingToken));
-        }
-        catch (OperationCanceledException)
-        {
-            // The service stops.
-        }
-    }
-
-    [LoggerMessage(Level = LogLevel.Error, Message = "Stored Stripe events could not be applied; they are tried again.")]
-    private static partial void LogFailure(ILogger log, Exception e);
 }

@@ -31,6 +31,7 @@ public sealed class EventCodec
         new("invitation-given", 1, typeof(InvitationGiven), Json.InvitationGiven),
         new("subscription-changed", 2, typeof(SubscriptionChanged), Json.SubscriptionChanged, ReadFrom: 1),
         new("payment-recorded", 1, typeof(PaymentRecorded), Json.PaymentRecorded),
+        new("payment-voided", 1, typeof(PaymentVoided), Json.PaymentVoided),
         new("usage-recorded", 2, typeof(UsageRecorded), Json.UsageRecorded, ReadFrom: 1),
         new("quota-reset", 2, typeof(QuotaReset), Json.QuotaReset, ReadFrom: 1),
         new("tokens-purchased", 1, typeof(TokensPurchased), Json.TokensPurchased),
@@ -125,6 +126,7 @@ public sealed class UnknownEventException(StoredEvent stored) : Exception(
 [JsonSerializable(typeof(InvitationGiven))]
 [JsonSerializable(typeof(SubscriptionChanged))]
 [JsonSerializable(typeof(PaymentRecorded))]
+[JsonSerializable(typeof(PaymentVoided))]
 [JsonSerializable(typeof(UsageRecorded))]
 [JsonSerializable(typeof(QuotaReset))]
 [JsonSerializable(typeof(TokensPurchased))]

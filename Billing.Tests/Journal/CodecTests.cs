@@ -42,6 +42,7 @@ public sealed class CodecTests
             Change = SubscriptionChange.Upgraded, By = "key_1", BilledGauges = ["storage"],
         },
         new PaymentRecorded("in_1", "sub_1", true, 2, 1_999, "eur"),
+        new PaymentVoided("in_1", "sub_1", "eur"),
         new UsageRecorded("jobs", 60, 10, 20, 30, 0.001250m, true, 70, [new GrantUse("tg_4", 40), new GrantUse("tg_9", 20)],
             [new CountedWindow(Window.Day, At, At + Duration.FromHours(14)), new CountedWindow(Window.Lifetime, At, Bounds.Never)], "pro", 3,
             new Dictionary<string, string> { ["model"] = "größer", ["Snake_and.CamelCase"] = "\"quoted\" <&> 🧮\n" })

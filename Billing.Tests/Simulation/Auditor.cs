@@ -55,6 +55,7 @@ internal sealed class Auditor
             case CustomerLinked x: plans.Take(x); break;
             case InvitationGiven x: plans.Take(x); break;
             case PaymentRecorded x: plans.Take(x); break;
+            case PaymentVoided x: plans.Take(x); break;
             case SubscriptionChanged x: Take(x, catalogs); break;
             case OverrideSet x:
                 plans.Take(x);

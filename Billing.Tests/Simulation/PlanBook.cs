@@ -16,7 +16,7 @@ internal sealed class PlanBook
         public string? Subscription;
         public bool Paid;
         public int Attempts;
-        public Instant? FirstFailed, PaidAt;
+        public Instant? FirstFailed, PaidAt, VoidedAt;
         public long Amount;
     }
 
@@ -67,8 +67,8 @@ internal sealed class PlanBook
         if (own.Kept is { } kept) return now < kept.GraceUntil;
         // Access goes on for the days of grace, from the first failure of what is unpaid.
         var ofOwn = payments.Values.Where(p => p.Subscription == own.Id).ToList();
-        var failed = ofOwn.Where(p => !p.Paid).Min(p => p.FirstFailed);
-        if (failed is null && ofOwn.Exists(p => p.Paid && p.PaidAt >= own.Order?.EventCreatedAt)) return true;
+        var failed = ofOwn.Where(p => !p.Paid && p.VoidedAt is null).Min(p => p.FirstFailed);
+        if (failed is null && ofOwn.Exists(p => (p.Paid ? p.PaidAt : p.VoidedAt) >= own.Order?.EventCreatedAt)) return true;
         return now < (failed ?? own.PeriodStart) + Duration.FromDays(catalogs.All[^1].GraceDays);
     }
 
@@ -220,6 +220,13 @@ internal sealed class PlanBook
         p.Subscription ??= e.Subscription;
     }
 
+    public void Take(PaymentVoided e)
+    {
+        if (!payments.TryGetValue(e.Invoice, out var p)) payments[e.Invoice] = p = new Payment { Invoice = e.Invoice };
+        p.VoidedAt = e.EffectiveAt;
+        p.Subscription ??= e.Subscription;
+    }
+
     // ---- comparing
 
     public void Compare(State state)
@@ -242,6 +249,6 @@ internal sealed class PlanBook
         Require(slice.Payments.Length == payments.Count, $"There are {payments.Count} payments by the books and {slice.Payments.Length} in the state.");
         foreach (var (stated, booked) in slice.Payments.Zip(payments.Values))
             Require(stated.Invoice == booked.Invoice && stated.Subscription == booked.Subscription && stated.Paid == booked.Paid && stated.FailedAttempts == booked.Attempts
-                && stated.FirstFailedAt == booked.FirstFailed && stated.PaidAt == booked.PaidAt && stated.Amount == booked.Amount, $"The payment of {booked.Invoice} is another in the state: {stated}");
+                && stated.FirstFailedAt == booked.FirstFailed && stated.PaidAt == booked.PaidAt && stated.VoidedAt == booked.VoidedAt && stated.Amount == booked.Amount, $"The payment of {booked.Invoice} is another in the state: {stated}");
     }
 }

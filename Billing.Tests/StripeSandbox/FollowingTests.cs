@@ -12,7 +12,7 @@ public sealed class FollowingTests
         await using var api = await TestApi.Start("learning-community", SandboxClient.Start);
         await using var stripe = await SandboxClient.Open(o => o with
         {
-            WebhookUrl = new Uri($"{api.Url}/webhooks/stripe"), WebhookSecret = TestApi.WebhookSecret, Time = api.Clock, SetTime = t => api.Clock.Now = Instant.FromDateTimeOffset(t),
+            WebhookUrl = new Uri($"{api.Url}/webhooks/stripe"), WebhookSecret = TestApi.WebhookSecret, Time = api.Clock, Settling = api.RunStripeWork, SetTime = t => api.Clock.Now = Instant.FromDateTimeOffset(t),
         });
         await api.Open("acme");
         var price = await stripe.Price("community-pro-month", 1800);
@@ -21,15 +21,18 @@ public sealed class FollowingTests
 
         await stripe.PayWith("4242424242424242", session.Text("url")!);
         // The page waits for the webhook before it leads back.
+        await api.RunStripeWork();
         Assert.Equal(("community-pro", "active"), await Plan(api));
         (await stripe.Post("/v1/payment_intents", "amount=500", "currency=usd", "payment_method=pm_card_visa", "confirm=true", "metadata[organization_id]=acme", "metadata[token_package]=starter")).Ok();
         await stripe.Server.Settle();
+        await api.RunStripeWork();
         Assert.Equal(100_000, (await api.Get("/v1/organizations/acme/tokens")).Number("balance"));
 
         await stripe.AdvanceTo("2027-01-20T12:00:00Z");
         Assert.Equal(("community-pro", "active"), await Plan(api));
         (await stripe.Delete($"/v1/subscriptions/{stripe.Server.All("subscription")[0]["id"]}")).Ok();
         await stripe.Server.Settle();
+        await api.RunStripeWork();
 
         Assert.Equal("explorer", (await Plan(api)).Plan);
         await api.VerifyLedger("acme");
@@ -42,7 +45,7 @@ public sealed class FollowingTests
         await using var api = await TestApi.Start("learning-community", SandboxClient.Start);
         await using var stripe = await SandboxClient.Open(o => o with
         {
-            WebhookUrl = new Uri($"{api.Url}/webhooks/stripe"), WebhookSecret = TestApi.WebhookSecret, Time = api.Clock, SetTime = t => api.Clock.Now = Instant.FromDateTimeOffset(t), Seed = 3,
+            WebhookUrl = new Uri($"{api.Url}/webhooks/stripe"), WebhookSecret = TestApi.WebhookSecret, Time = api.Clock, Settling = api.RunStripeWork, SetTime = t => api.Clock.Now = Instant.FromDateTimeOffset(t), Seed = 3,
         });
         await api.Open("acme");
         (stripe.Server.Misbehaviour.Lose, stripe.Server.Misbehaviour.Duplicate, stripe.Server.Misbehaviour.Delay) = (0.2, 0.3, 0.5);
@@ -54,6 +57,7 @@ public sealed class FollowingTests
         await stripe.AdvanceTo("2026-11-21T10:00:00Z");
         foreach (var e in (await stripe.Get("/v1/events?limit=100&delivery_success=false")).Ok()["data"]!.AsArray()) stripe.Server.Resend(e!["id"]!.GetValue<string>());
         await stripe.Server.Settle();
+        await api.RunStripeWork();
 
         Assert.Equal(("pro-learn", "active"), await Plan(api));
     }

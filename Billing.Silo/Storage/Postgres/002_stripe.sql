@@ -1,8 +1,11 @@
 -- What is done at Stripe, and what Stripe says.
 
-ALTER TABLE inbox ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE inbox ADD COLUMN attempts BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE inbox ADD COLUMN next_try_at BIGINT NOT NULL DEFAULT 0;   -- microseconds since 1970: a pending event waits until then
-ALTER TABLE inbox ADD COLUMN object TEXT COLLATE "C";                 -- the id of the object that it is about
+ALTER TABLE inbox ADD COLUMN object TEXT COLLATE "C";                 -- what it is about: a payment, for everything that speaks of one
+
+CREATE INDEX inbox_by_object ON inbox (object);
+CREATE INDEX inbox_by_organization ON inbox (organization, received_at);
 
 CREATE INDEX customers_by_organization ON customers (organization);
 
@@ -30,7 +33,9 @@ CREATE TABLE stripe_invoices (
   organization  TEXT    COLLATE "C" NOT NULL,
   created_at    BIGINT  NOT NULL,           -- microseconds since 1970
   status        TEXT    COLLATE "C" NOT NULL,
+  number        TEXT COLLATE "C",
   seen_at       BIGINT  NOT NULL,           -- the time of the event, or of the fetch, that this is from: an older one changes nothing
+  rank          BIGINT  NOT NULL,           -- of two that were seen in the same second the greater one is newer
   body          BYTEA   NOT NULL            -- JSON
 );
 

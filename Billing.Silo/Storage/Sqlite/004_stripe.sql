@@ -2,7 +2,10 @@
 
 ALTER TABLE inbox ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE inbox ADD COLUMN next_try_at INTEGER NOT NULL DEFAULT 0;  -- microseconds since 1970: a pending event waits until then
-ALTER TABLE inbox ADD COLUMN object TEXT;                             -- the id of the object that it is about
+ALTER TABLE inbox ADD COLUMN object TEXT;                             -- what it is about: a payment, for everything that speaks of one
+
+CREATE INDEX inbox_by_object ON inbox (object);
+CREATE INDEX inbox_by_organization ON inbox (organization, received_at);
 
 CREATE INDEX customers_by_organization ON customers (organization);
 
@@ -30,7 +33,9 @@ CREATE TABLE stripe_invoices (
   organization  TEXT    NOT NULL,
   created_at    INTEGER NOT NULL,           -- microseconds since 1970
   status        TEXT    NOT NULL,
+  number        TEXT,
   seen_at       INTEGER NOT NULL,           -- the time of the event, or of the fetch, that this is from: an older one changes nothing
+  rank          INTEGER NOT NULL,           -- of two that were seen in the same second the greater one is newer
   body          BLOB    NOT NULL            -- JSON
 ) WITHOUT ROWID;
 
