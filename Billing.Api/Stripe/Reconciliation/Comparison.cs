@@ -299,7 +299,7 @@ public sealed class Comparison
 
     /// <summary>What this object would mean in an event of this type.</summary>
     private Translation Translate(string type, JsonElement o, Instant created) =>
-        StripeTranslation.Table[type](new StripeEvent("reconciled", type, created, null, o), prices, now);
+        StripeTranslation.Table[type].Translate(new StripeEvent("reconciled", type, created, null, o), prices, now);
 
     private static string? NamedOrganization(JsonElement invoice) =>
         invoice.Metadata("organization_id") ?? invoice.Get("parent")?.Get("subscription_details")?.Metadata("organization_id");

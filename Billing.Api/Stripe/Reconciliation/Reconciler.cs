@@ -75,7 +75,7 @@ public sealed class Reconciler(Services services) : IDisposable
                 if (StripeEvent.Parse(payload) is not { } e) continue;
                 await services.StripeEvents.Receive(e, payload);
             }
-            await services.StripeEvents.Replay(id);
+            await services.StripeEvents.Replay(id, stop);
         }
     }
 
