@@ -38,7 +38,7 @@ public sealed record Services(
     public StripeCustomers StripeCustomers { get; } = new(StripeOrNull, Customers, Profiles, Host, StripeEvents, Clock);
 
     /// <summary>Which prices the catalog's are at Stripe.</summary>
-    public StripePrices StripePrices { get; } = new(StripeOrNull, CatalogStore, Settings, Clock);
+    public StripePrices StripePrices { get; } = new(StripeOrNull, CatalogStore, Settings);
 
     internal static ApiException NoStripe() => new("stripe_not_configured", "This needs Stripe. Set STRIPE_SECRET_KEY to a secret key (sk_test_… or sk_live_…).");
 

@@ -55,12 +55,12 @@ internal static partial class Selling
         return await Turns.Take(organization, async () =>
         {
             var customer = await services.StripeCustomers.For(organization);
-            var session = await Sell(StripeRequests.SellPlan(new PlanSale(
+            var session = await services.Stripe.Send(StripeRequests.SellPlan(new PlanSale(
                 organization, id, hash, customer, await services.StripePrices.Of(plan, price), body.Quantity ?? 1, hasTrial ? plan.TrialDays : null,
                 hasTrial && (body.PaymentMethodCollection ?? (plan.TrialNeedsPaymentMethod ? "always" : "if_required")) == "if_required",
-                body.AllowPromotionCodes ?? services.Settings.PromotionCodes, services.Settings.StripeTax, success, cancel)), services);
+                body.AllowPromotionCodes ?? services.Settings.PromotionCodes, services.Settings.StripeTax, success, cancel)));
             if (IsOther(session, hash)) return Reused(id, http);
-            return await LeaveOne(organization, customer, session, start, http, services) ?? Answer(Of(session), http, replayed: false);
+            return await LeaveOne(organization, session, http, services) ?? Answer(Of(session), http, replayed: false);
         });
     }
 
@@ -68,19 +68,15 @@ internal static partial class Selling
     /// Once this session is there, every older one ends: of two, only one can be paid. What was paid before it ended is a subscription at
     /// Stripe, of which the webhook may not have told yet: then it is this session that ends.
     /// </summary>
-    private static async Task<IResult?> LeaveOne(string organization, string customer, JsonElement session, StartSubscription start, HttpContext http, Services services)
+    private static async Task<IResult?> LeaveOne(string organization, JsonElement session, HttpContext http, Services services)
     {
+        var customer = session.Reference("customer")!;
         await foreach (var other in services.Stripe.List(StripeRequests.OpenCheckoutSessions(customer)))
             if (other.Text("mode") == "subscription" && other.Text("id") != session.Text("id") && other.Time("created") <= session.Time("created")) await Expire(organization, other, services);
-        var hasOther = false;
-        await foreach (var subscription in services.Stripe.List(StripeRequests.OpenSubscriptionsOf(customer)))
-        {
-            await services.StripeEvents.Follow(organization, subscription);
-            hasOther = true;
-        }
-        if (!hasOther || (await services.Host.Organization(organization).PreviewChange(start with { Trial = null })).Rejection is not { Kind: RejectionKind.SubscriptionExists } exists) return null;
+        await foreach (var subscription in services.Stripe.List(StripeRequests.OpenSubscriptionsOf(customer))) await services.StripeEvents.Follow(organization, subscription);
+        if (await services.Host.Organization(organization).Subscription(services.Clock.Now()) is not { KeptBy: not null } own) return null;
         await Expire(organization, session, services);
-        return Problems.Answer(http, services, organization, exists);
+        return Problems.Answer(http, services, organization, new Rejection(RejectionKind.SubscriptionExists, $"There is a subscription already ({own.Id}): change it, or cancel it first."));
     }
 
     /// <summary>One that is not open any more cannot end, and need not.</summary>
@@ -133,9 +129,9 @@ internal static partial class Selling
         if (price.Amount == 0) return Problems.Answer(http, "no_checkout_needed", $"The token package '{package.Id}' costs nothing: there is nothing to check out.", "token_package");
 
         var sale = new TokenSale(organization, id, hash, await services.StripeCustomers.For(organization), package.Id, body.SavePaymentMethod);
-        var made = await Sell(isCheckout
+        var made = await services.Stripe.Send(isCheckout
             ? StripeRequests.SellTokens(sale, await services.StripePrices.Of(package, currency), services.Settings.StripeTax, success, cancel)
-            : StripeRequests.SellTokensByIntent(sale, price.Amount, currency), services);
+            : StripeRequests.SellTokensByIntent(sale, price.Amount, currency));
         return IsOther(made, hash) ? Reused(id, http) : Answer(Of(made), http, replayed: false);
     }
 
@@ -210,21 +206,10 @@ internal static partial class Selling
         if (sent.Path != path) return Reused(id, http);
         var made = await services.Stripe.Send(StripeRequests.SellAgain(path, organization, id));
         if (IsOther(made, hash)) return Reused(id, http);
-        return Answer(Of(await services.Stripe.Send(StripeRequests.Sale(path, made.Text("id")!))), http, replayed: true);
-    }
-
-    private static async Task<JsonElement> Sell(StripeRequest request, Services services)
-    {
-        try
-        {
-            return await services.Stripe.Send(request);
-        }
-        catch (StripeException e) when (e.Status is 400 or 404)
-        {
-            // A price that was known may have been replaced.
-            services.StripePrices.Forget();
-            throw;
-        }
+        var now = await services.Stripe.Send(StripeRequests.Sale(path, made.Text("id")!));
+        // Whoever made it may have gone no further.
+        return now.Text("mode") == "subscription" && now.Text("status") == "open" && await Turns.Take(organization, () => LeaveOne(organization, now, http, services)) is { } refusal
+            ? refusal : Answer(Of(now), http, replayed: true);
     }
 
     private static bool IsOther(JsonElement made, string hash) => made.Metadata("request") != hash;

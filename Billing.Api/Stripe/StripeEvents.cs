@@ -67,7 +67,9 @@ public sealed class StripeEvents(Inbox inbox, CustomerDirectory customers, ILedg
         // In whole seconds, as Stripe's own events are.
         var fetched = new StripeEvent("fetched", "checkout.session.completed", Instant.FromUnixTimeSeconds(now.ToUnixTimeSeconds()), StripeEvent.PinnedVersion, session);
         await Take(organization, StripeTranslation.CheckoutSession(fetched, now).Commands);
-        if (session.Get("subscription") is { ValueKind: JsonValueKind.Object } subscription) await Follow(organization, subscription);
+        // Once the ledger follows it, its own events say more.
+        if (session.Get("subscription") is { ValueKind: JsonValueKind.Object } subscription && (await host.Organization(organization).Subscription(now))?.Id != subscription.Text("id"))
+            await Follow(organization, subscription);
     }
 
     /// <returns>Why one of them was refused; null when none was.</returns>
