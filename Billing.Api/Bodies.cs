@@ -184,6 +184,15 @@ public sealed record CatalogMovesBody(
 /// <param name="NextCursor">For the next page; null when all were looked at.</param>
 public sealed record CatalogMovesView(int ToVersion, bool DryRun, int Moved, int Refused, IReadOnlyList<CatalogMoveView> Organizations, string? NextCursor);
 
+/// <param name="Percent">Of the organizations that it is on for: 0 to 100.</param>
+/// <param name="On">Instead of a percentage: true is 100, false is 0.</param>
+public sealed record FlagBody(int? Percent, bool? On);
+
+/// <param name="Percent">Of the organizations that it is on for.</param>
+/// <param name="UpdatedAt">Null while it is as the configuration says.</param>
+/// <param name="UpdatedBy">The id of the key that set it.</param>
+public sealed record FlagView(string Name, int Percent, Instant? UpdatedAt, string? UpdatedBy);
+
 /// <param name="Changed">How many changes were made; with dry_run, would be.</param>
 /// <param name="Wrong">How many of the prices that were given do not fit.</param>
 public sealed record CatalogPushView(int CatalogVersion, bool DryRun, int Changed, int Wrong, IReadOnlyList<CatalogChangeView> Changes);
@@ -321,7 +330,7 @@ public sealed record TokenPackagesView(IReadOnlyList<TokenPackageView> TokenPack
 
 /// <param name="Webhooks">Whether Stripe's webhooks are taken.</param>
 /// <param name="Selling">Whether there is Stripe to sell through: checkout, token purchases, portal.</param>
-/// <param name="Flags">What is switched on.</param>
+/// <param name="Flags">By name: whether it is on for the key's organization; for an operator's key, for all of them.</param>
 public sealed record ConfigView(string? PublishableKey, string Currency, IReadOnlyList<string> Currencies, int CatalogVersion, bool Webhooks, bool Selling, IReadOnlyDictionary<string, bool> Flags);
 
 public sealed record InboxEventView(
@@ -406,6 +415,9 @@ public sealed class QuantityJson : JsonConverter<decimal>
 [JsonSerializable(typeof(CatalogMovesBody))]
 [JsonSerializable(typeof(CatalogMovesView))]
 [JsonSerializable(typeof(CatalogPushView))]
+[JsonSerializable(typeof(FlagBody))]
+[JsonSerializable(typeof(FlagView))]
+[JsonSerializable(typeof(IReadOnlyList<FlagView>))]
 [JsonSerializable(typeof(IReadOnlyList<CatalogVersionView>))]
 [JsonSerializable(typeof(ChangePreviewView))]
 [JsonSerializable(typeof(ApiKeyBody))]

@@ -13,7 +13,7 @@ namespace Billing.Api;
 /// A denial's id carries, signed, what its explanation is recomputed from: the version of the state, the time, the
 /// feature, the quantity, and the catalog's version. Nothing is stored for it.
 /// </summary>
-public sealed class DenialIds(byte[] key)
+public sealed class DenialIds(byte[] key, Flags flags)
 {
     private const string Prefix = "dn_";
     private const int SignatureSize = 12;
@@ -23,11 +23,15 @@ public sealed class DenialIds(byte[] key)
     {
         var content = string.Create(CultureInfo.InvariantCulture,
             $"{denial.Version}|{Micros.Of(denial.At)}|{denial.Feature}|{denial.Requested}|{denial.CatalogVersion}|{(denial.UsedAt is { } at ? Micros.Of(at) : null)}|{Written(denial.Behind)}");
-        return denial with { Id = Prefix + Base64Url.EncodeToString([.. Encoding.UTF8.GetBytes(content), .. Signature(organization, content)]) };
+        return Shown(organization, denial) with { Id = Prefix + Base64Url.EncodeToString([.. Encoding.UTF8.GetBytes(content), .. Signature(organization, content)]) };
     }
 
     public EntitlementView Sign(string organization, EntitlementView entitlement) =>
         entitlement.Denial is { } denial ? entitlement with { Denial = Sign(organization, denial) } : entitlement;
+
+    /// <summary>As this organization may see it: with billing_v2 off it names nothing that could be bought.</summary>
+    public DenialView Shown(string organization, DenialView denial) => flags.IsOn(Flags.BillingV2, organization) ? denial
+        : denial with { Message = WayOut.Without(denial.Message), UpgradeTo = [], TokenPackages = [] };
 
     /// <summary>What the denial was about; null when this service gave this organization no such id.</summary>
     public DenialQuestion? Read(string organization, string id)

@@ -129,7 +129,7 @@ public static class Problems
     public static Problem Of(HttpContext http, Rejection rejection, DenialView? denial)
     {
         var (status, title) = Ledger[rejection.Kind];
-        return new Problem(TypeOf(http, rejection.Code), title, denial?.Status ?? status, rejection.Code, rejection.Message, rejection.Field, denial);
+        return new Problem(TypeOf(http, rejection.Code), title, denial?.Status ?? status, rejection.Code, denial?.Message ?? rejection.Message, rejection.Field, denial);
     }
 
     /// <summary>A rejection as an answer; a denial with its signed id, and with Retry-After where waiting helps.</summary>

@@ -47,9 +47,10 @@ public static class Program
         var invoices = new StripeInvoices(database);
         var steps = new StripeSteps(gateway, inbox, customers, host, invoices, clock);
         var stripe = new StripeEvents(inbox, customers, host, catalogs, settings, steps, clock);
-        var (denialIds, heads) = await Startup.OpenSecrets(new SecretStore(database));
+        var flags = await Flags.Open(new FlagStore(database), builder.Configuration);
+        var (denialIds, heads) = await Startup.OpenSecrets(new SecretStore(database), flags);
         var services = new Services(
-            host, journal, snapshots?.Store, catalogs, keys, new Profiles(database), inbox, stripe, denialIds, heads, clock, settings, gateway, sent, customers, invoices);
+            host, journal, snapshots?.Store, catalogs, keys, new Profiles(database), inbox, stripe, denialIds, heads, clock, settings, gateway, sent, customers, invoices, flags);
 
         builder.Services.AddParts(services, host, new Leases(database), time ?? TimeProvider.System).ConfigureHttpJsonOptions(json => ApiJson.Configure(json.SerializerOptions)).AddApiDocument();
 
@@ -73,6 +74,7 @@ public static class Program
         v1.MapLedger(services);
         app.MapStripe(v1, services);
         v1.MapKeys(services);
+        v1.MapFlags(services);
         app.MapSystem(v1, services);
         app.Announce(settings, database, sandbox);
         return app;

@@ -28,7 +28,7 @@ public sealed class HeadSigner(byte[] key)
 /// <param name="StripeOrNull">The way to Stripe; null without a key.</param>
 public sealed record Services(
     ILedgerHost Host, WatchedJournal Journal, ISnapshotStore? Snapshots, CatalogStore CatalogStore, ApiKeys Keys, Profiles Profiles, Inbox Inbox, StripeEvents StripeEvents, DenialIds DenialIds,
-    HeadSigner Heads, Clock Clock, Settings Settings, IStripeGateway? StripeOrNull, SentRequests SentRequests, CustomerDirectory Customers, StripeInvoices StripeInvoices)
+    HeadSigner Heads, Clock Clock, Settings Settings, IStripeGateway? StripeOrNull, SentRequests SentRequests, CustomerDirectory Customers, StripeInvoices StripeInvoices, Flags Flags)
 {
     /// <summary>The way to Stripe.</summary>
     /// <exception cref="ApiException">There is none.</exception>

@@ -59,9 +59,6 @@ public sealed partial record Settings
     /// <summary>Whether checkout takes promotion codes where nobody says.</summary>
     public required bool PromotionCodes { get; init; }
 
-    /// <summary>Whether new subscriptions are sold.</summary>
-    public required bool NewSubscriptions { get; init; }
-
     /// <summary>Hosts that browsers may be sent back to after Stripe's pages, and where they go by default.</summary>
     public required ReturnUrls ReturnUrls { get; init; }
 
@@ -118,7 +115,6 @@ public sealed partial record Settings
             StartsStripeSandbox = isDevelopment && stripeKey is null && Get("Billing:StripeSandbox") != "off",
             StripeTax = Get("Billing:StripeTax") == "on",
             PromotionCodes = Get("Billing:PromotionCodes") == "on",
-            NewSubscriptions = Get("FeatureManagement:new_subscriptions") != "false",
             ReturnUrls = ReturnUrls.Read(Get("FRONTEND_URL"), Get("Billing:AllowedReturnHosts"), isDevelopment),
             PriceIds = ReadPriceIds(configuration),
             Defaults = new CatalogDefaults(Days("DEFAULT_TRIAL_DAYS", 14), Days("BILLING_GRACE_PERIOD_DAYS", 3)),

@@ -79,8 +79,8 @@ internal static class Startup
     }
 
     /// <summary>What the service signs with: made at the first start, the same ever after.</summary>
-    public static async Task<(DenialIds DenialIds, HeadSigner Heads)> OpenSecrets(SecretStore secrets) =>
-        (new DenialIds(await secrets.Get("denial-ids")), new HeadSigner(await secrets.Get(SecretStore.HeadKey, SignedHead.NewKey)));
+    public static async Task<(DenialIds DenialIds, HeadSigner Heads)> OpenSecrets(SecretStore secrets, Flags flags) =>
+        (new DenialIds(await secrets.Get("denial-ids"), flags), new HeadSigner(await secrets.Get(SecretStore.HeadKey, SignedHead.NewKey)));
 
     /// <summary>In Development without a key there is a stand-in for Stripe, so that everything can be tried offline.</summary>
     /// <returns>The settings that lead to it.</returns>
@@ -110,10 +110,10 @@ internal static class Startup
     public static IServiceCollection AddParts(this IServiceCollection parts, Services services, ILedgerHost host, Leases leases, TimeProvider time)
     {
         parts.AddSingleton(services).AddSingleton(services.Journal).AddSingleton(services.Health).AddSingleton(host).AddSingleton(services.Inbox).AddSingleton(services.StripeEvents)
-            .AddSingleton<Reconciler>().AddSingleton(services.Clock).AddSingleton(time).AddSingleton(leases)
+            .AddSingleton<Reconciler>().AddSingleton(services.Clock).AddSingleton(services.Flags).AddSingleton(time).AddSingleton(leases)
             .AddSingleton<DueWork>().AddSingleton<StripeWork>().AddSingleton<IStripeWorker, InboxWorker>();
         if (services.Settings.RunsDueWork)
-            parts.AddHostedService(p => p.GetRequiredService<DueWork>()).AddHostedService(p => p.GetRequiredService<StripeWork>());
+            parts.AddHostedService(p => p.GetRequiredService<DueWork>()).AddHostedService<FlagPoll>().AddHostedService(p => p.GetRequiredService<StripeWork>());
         if (services.Settings.StartsStripeSandbox) parts.AddHostedService<CatalogPushAtStart>();
         return parts;
     }

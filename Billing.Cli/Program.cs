@@ -12,9 +12,9 @@ public static class Program
     /// <returns>One of <see cref="ExitCode"/>.</returns>
     internal static async Task<int> Run(string[] args, Terminal terminal)
     {
-        var root = new RootCommand("Billing Ledger: looks into a journal and proves what is in it.")
+        var root = new RootCommand("Billing Ledger: looks into a journal and proves what is in it; compares a running service with Stripe.")
         {
-            LedgerCommands.Group(terminal),
+            LedgerCommands.Group(terminal), Pushing.Group(terminal), Reconciling.Command(terminal),
         };
         var parsed = root.Parse(args);
         if (parsed.Errors.Count > 0)
@@ -32,7 +32,7 @@ public static class Program
             await terminal.Error.WriteLineAsync("Stopped.");
             return ExitCode.Unusable;
         }
-        catch (Exception e) when (e is UsageException or InvalidDataException or IOException or UnauthorizedAccessException or DbException or TimeoutException or DamagedEventException)
+        catch (Exception e) when (e is UsageException or ServiceException or InvalidDataException or IOException or UnauthorizedAccessException or DbException or TimeoutException or DamagedEventException)
         {
             await terminal.Error.WriteLineAsync(e.Message);
             return ExitCode.Unusable;

@@ -1,3 +1,5 @@
+using System.Text.Encodings.Web;
+using System.Text.Json;
 using Spectre.Console;
 
 namespace Billing.Cli;
@@ -7,6 +9,9 @@ namespace Billing.Cli;
 /// <param name="Watched">Whether somebody looks at <paramref name="Error"/>: then progress is drawn there.</param>
 internal sealed record Terminal(Stream In, TextWriter Out, TextWriter Error, Stream Bytes, TimeProvider Time, InteractionSupport Watched)
 {
+    /// <summary>JSON for programs, that people can read.</summary>
+    public static readonly JsonSerializerOptions Indented = new() { WriteIndented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+
     public static Terminal Standard() => new(
         Console.OpenStandardInput(), Console.Out, Console.Error, Console.OpenStandardOutput(), TimeProvider.System,
         Console.IsErrorRedirected ? InteractionSupport.No : InteractionSupport.Detect);

@@ -3,6 +3,20 @@ using NodaTime;
 
 namespace Billing.Ledger;
 
+/// <summary>What a denial's sentence ends with, when something could be bought.</summary>
+public static class WayOut
+{
+    internal const string UpgradeOrTokens = " Upgrade or buy tokens.";
+    internal const string Upgrade = " Upgrade to go on.";
+    internal const string UpgradeForFeature = " Upgrade to use it.";
+    internal const string Tokens = " Buy tokens to go on.";
+
+    private static readonly string[] All = [UpgradeOrTokens, Upgrade, UpgradeForFeature, Tokens];
+
+    /// <summary>The sentence for somebody to whom nothing is offered.</summary>
+    public static string Without(string message) => Array.Find(All, end => message.EndsWith(end, StringComparison.Ordinal)) is { } found ? message[..^found.Length] : message;
+}
+
 /// <summary>How the ledger says no: the code, the status, a sentence for a person, and the way out.</summary>
 internal static class Denials
 {
@@ -26,7 +40,7 @@ internal static class Denials
     public static Denial NotInPlan(Ask ask)
     {
         var upgrades = Upgrades(ask, _ => true);
-        var message = $"Your plan does not include {ask.Feature.Name}." + (upgrades.IsEmpty ? "" : " Upgrade to use it.");
+        var message = $"Your plan does not include {ask.Feature.Name}." + (upgrades.IsEmpty ? "" : WayOut.UpgradeForFeature);
         return Make(ask, RejectionKind.FeatureNotInPlan, 403, message, null, upgrades, [], null);
     }
 
@@ -49,9 +63,9 @@ internal static class Denials
             : $"This needs {Number(ask.Units, given)} {name}, and {Number(left, given)} of {Number(limit, given)} are left{During(given)}.";
         var wayOut = (upgrades.IsEmpty, packages.IsEmpty) switch
         {
-            (false, false) => " Upgrade or buy tokens.",
-            (false, true) => " Upgrade to go on.",
-            (true, false) => " Buy tokens to go on.",
+            (false, false) => WayOut.UpgradeOrTokens,
+            (false, true) => WayOut.Upgrade,
+            (true, false) => WayOut.Tokens,
             _ => entitlement.ResetsAt is { } at ? $" More is available from {Time(at)}." : "",
         };
         return Make(ask, RejectionKind.QuotaExceeded, given.DenyStatus, fact + wayOut, entitlement.Remaining, upgrades, packages, entitlement.ResetsAt);
@@ -62,7 +76,7 @@ internal static class Denials
     {
         ImmutableArray<string> packages = given.BurnsTokens ? [.. ask.Catalogs.Current.TokenPackages.Select(p => p.Id)] : [];
         var message = $"This needs {Number(ask.Units, given)} {ask.Feature.Name}, and {Number(entitlement.Remaining ?? 0, given)} of {Number(entitlement.Limit ?? 0, given)} were left"
-            + $" from {Time(window.Start)} to {Time(window.End)}." + (packages.IsEmpty ? "" : " Buy tokens to go on.");
+            + $" from {Time(window.Start)} to {Time(window.End)}." + (packages.IsEmpty ? "" : WayOut.Tokens);
         return Make(ask, RejectionKind.QuotaExceeded, given.DenyStatus, message, entitlement.Remaining, [], packages, null);
     }
 

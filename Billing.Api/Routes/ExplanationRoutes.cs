@@ -65,7 +65,7 @@ public static class ExplanationRoutes
             {
                 var view = EntitlementView.Of(entitlement);
                 // The id says what the answer is made of, whatever it was made from now.
-                view = view with { Denial = DenialView.Of(denial) with { Id = id } };
+                view = view with { Denial = services.DenialIds.Shown(organization, DenialView.Of(denial)) with { Id = id } };
                 return Results.Ok(new ExplanationView(view, question.Version, question.At, Reading.Steps(why)));
             }
         }

@@ -21,14 +21,14 @@ public static class PlanRoutes
                 [.. services.Catalogs.Current.TokenPackages.Select(p => new TokenPackageView(p.Id, p.Name, p.Tokens, p.Prices))])))
             .WithTags("Catalog").WithSummary("The token packages, with prices");
 
-        v1.MapGet("/config", () =>
+        v1.MapGet("/config", (HttpContext http) =>
             {
                 var catalog = services.Catalogs.Current;
                 string[] currencies = [.. catalog.Plans.SelectMany(p => p.Prices).Select(p => p.Amount.Currency).Concat(catalog.TokenPackages.SelectMany(p => p.Prices).Select(p => p.Currency))
                     .Append(catalog.Currency).Distinct().Order(StringComparer.Ordinal)];
                 return TypedResults.Ok(new ConfigView(
                     services.Settings.PublishableKey, catalog.Currency, currencies, catalog.Version, services.Settings.WebhookSecrets.Count > 0, services.StripeOrNull is not null,
-                    new Dictionary<string, bool> { ["new_subscriptions"] = services.Settings.NewSubscriptions }));
+                    services.Flags.All.ToDictionary(f => f.Name, f => http.Caller().Organization is { } own ? services.Flags.IsOn(f.Name, own) : f.Percent == 100)));
             })
             .WithTags("Catalog").WithSummary("What a front end needs to know");
 

@@ -35,7 +35,7 @@ internal static partial class Selling
         if (await Earlier(StripeRequests.CheckoutPath, organization, id, hash, http, services) is { } earlier) return earlier;
 
         var (success, cancel) = ReturnUrls(body.SuccessUrl, body.CancelUrl, services);
-        if (!NewSubscriptionsOn(services))
+        if (!services.Flags.IsOn(Flags.NewSubscriptions, organization))
             return Problems.Answer(http, "new_subscriptions_off", "New subscriptions cannot be taken out at the moment. Those that there are go on as they are.");
         var start = new StartSubscription(planId, interval, body.Currency, body.Trial, HasPaymentMethod: body.PaymentMethodCollection != "if_required", null)
         {
@@ -184,9 +184,6 @@ internal static partial class Selling
     }
 
     // ---- what all of them do
-
-    /// <summary>Whether subscriptions are sold at the moment. Those that there are go on.</summary>
-    private static bool NewSubscriptionsOn(Services services) => services.Settings.NewSubscriptions;
 
     /// <summary>By its content, on what is sold itself: so a repeat is known by what Stripe answers.</summary>
     private static string Hash(RequestBody request) => Convert.ToHexStringLower(request.ContentHash())[..32];

@@ -1,0 +1,124 @@
+using Billing.Api;
+using Billing.Tests.Grains;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Billing.Tests.Api;
+
+/// <summary>What operators switch while the service runs, and whom it is switched for.</summary>
+public sealed class FlagTests
+{
+    private static async Task<bool> IsOn(TestApi api, string flag, HttpClient by) => (await api.Get("/v1/config", by)).Expect(200)["flags"]![flag]!.GetValue<bool>();
+
+    [Fact]
+    public async Task an_organization_stays_on_its_side_as_the_percentage_grows()
+    {
+        await using var api = await TestApi.Start("app-builder");
+        string[] organizations = [.. Enumerable.Range(1, 1_000).Select(n => $"org-{n}")];
+        var before = new HashSet<string>();
+        foreach (var (percent, least, most) in ((int, int, int)[])[(0, 0, 0), (10, 70, 130), (25, 210, 290), (99, 970, 1_000), (100, 1_000, 1_000)])
+        {
+            (await api.Put("/v1/flags/billing_v2", new { percent })).Expect(200);
+            var now = organizations.Where(o => api.Services.Flags.IsOn(Flags.BillingV2, o)).ToHashSet();
+            Assert.InRange(now.Count, least, most);
+            Assert.Subset(now, before);
+            before = now;
+        }
+        // And back: those who were in at 25 per cent are in again.
+        (await api.Put("/v1/flags/billing_v2", new { percent = 25 })).Expect(200);
+        var again = organizations.Where(o => api.Services.Flags.IsOn(Flags.BillingV2, o)).ToList();
+        await using var restarted = await api.Restart();
+        Assert.Equal(again, organizations.Where(o => restarted.Services.Flags.IsOn(Flags.BillingV2, o)));
+    }
+
+    [Fact]
+    public async Task turned_off_it_hides_upgrades_and_keeps_all_data()
+    {
+        await using var api = await TestApi.Start("learning-community");
+        await api.Open("acme");
+        var client = await api.ClientOf("acme");
+        foreach (var _ in Enumerable.Range(0, 3)) (await api.Use("acme", "ai_requests")).Expect(201);
+        var version = (await api.Get("/v1/organizations/acme")).Expect(200).Number("version");
+        Assert.True(await IsOn(api, "billing_v2", client));
+        var denied = await api.Use("acme", "ai_requests");
+        Assert.Equal("You have used all 3 AI requests. Upgrade or buy tokens.", denied.String("detail"));
+        Assert.NotEmpty(denied["denial"]!["upgrade_to"]!.AsArray());
+
+        (await api.Put("/v1/flags/billing_v2", new { on = false })).Expect(200);
+
+        Assert.False(await IsOn(api, "billing_v2", client));
+        var hidden = await api.Use("acme", "ai_requests");
+        Assert.Equal((403, "You have used all 3 AI requests."), (hidden.Status, hidden.String("detail")));
+        foreach (var denial in (System.Text.Json.Nodes.JsonNode[])[hidden["denial"]!, (await api.Check("acme", "ai_requests"))["denial"]!, (await api.Get($"/v1/organizations/acme/denials/{denied["denial"]!["id"]}")).Expect(200)["entitlement"]!["denial"]!])
+        {
+            Assert.Equal("You have used all 3 AI requests.", (string?)denial["message"]);
+            Assert.Empty(denial["upgrade_to"]!.AsArray());
+            Assert.Empty(denial["token_packages"]!.AsArray());
+        }
+        Assert.Equal((version, 3m), ((await api.Get("/v1/organizations/acme")).Expect(200).Number("version"), (await api.Check("acme", "ai_requests")).Number("used")));
+
+        (await api.Put("/v1/flags/billing_v2", new { on = true })).Expect(200);
+        Assert.NotEmpty((await api.Check("acme", "ai_requests"))["denial"]!["upgrade_to"]!.AsArray());
+    }
+
+    [Fact]
+    public async Task what_one_process_sets_is_in_force_in_another_when_it_looks_next()
+    {
+        await using var one = await TestApi.Start("learning-community");
+        await using var other = await TestApi.Start("learning-community", folder: one.Folder);
+        await other.Open("acme");
+        using var client = await other.ClientOf("acme");
+        var time = new ManualTime();
+        using var poll = new FlagPoll(other.Services.Flags, time, NullLogger<FlagPoll>.Instance);
+        await poll.StartAsync(default);
+
+        (await one.Put("/v1/flags/new_subscriptions", new { on = false })).Expect(200);
+        Assert.True(await IsOn(other, "new_subscriptions", client));
+        Assert.InRange(FlagPoll.Every, TimeSpan.Zero, TimeSpan.FromSeconds(5));
+        time.Advance(FlagPoll.Every);
+
+        while (await IsOn(other, "new_subscriptions", client)) await Task.Yield();
+        await poll.StopAsync(default);
+    }
+
+    [Fact]
+    public async Task before_it_is_set_a_flag_is_as_the_configuration_says()
+    {
+        await using var api = await TestApi.Start("learning-community", args: ["--FeatureManagement:new_subscriptions=false", "--FeatureManagement:billing_v2=40"]);
+
+        var flags = (await api.Get("/v1/flags")).Expect(200).Json.AsArray();
+        Assert.Equal(["new_subscriptions 0", "billing_v2 40"], flags.Select(f => $"{f!["name"]} {f["percent"]}"));
+        var set = (await api.Put("/v1/flags/billing_v2", new { percent = 60 })).Expect(200);
+        Assert.Equal((60m, "2026-11-20T10:00:00Z"), (set.Number("percent"), set.String("updated_at")));
+
+        var refused = await Assert.ThrowsAsync<SettingsException>(() => TestApi.Start("learning-community", args: "--FeatureManagement:billing_v2=101"));
+        Assert.Equal("FeatureManagement:billing_v2 is '101'; it must be true, false or a whole number from 0 to 100.", refused.Message);
+    }
+
+    [Theory]
+    [InlineData("""{ "percent": 101 }""", "invalid_field", "A percentage is a whole number from 0 to 100.")]
+    [InlineData("""{ "percent": -1 }""", "invalid_field", "A percentage is a whole number from 0 to 100.")]
+    [InlineData("""{ "percent": 2.5 }""", "invalid_field", "")]
+    [InlineData("""{ "percent": "10" }""", "invalid_field", "")]
+    [InlineData("""{ "percent": 10, "on": true }""", "invalid_field", "Say on or percent, not both.")]
+    [InlineData("""{}""", "missing_field", "Say on (true or false), or percent (0 to 100).")]
+    [InlineData("""{ "percents": 10 }""", "unknown_field", "")]
+    public async Task a_bad_value_is_refused_and_changes_nothing(string body, string code, string says)
+    {
+        await using var api = await TestApi.Start("learning-community");
+
+        (await api.Put("/v1/flags/billing_v2", body)).ExpectProblem(400, code, says);
+        Assert.Equal(100, (await api.Get("/v1/flags")).Expect(200).Json[1]!["percent"]!.GetValue<int>());
+    }
+
+    [Fact]
+    public async Task only_operators_see_and_set_flags_and_only_those_that_there_are()
+    {
+        await using var api = await TestApi.Start("learning-community");
+        await api.Open("acme");
+        using var client = await api.ClientOf("acme");
+
+        (await api.Put("/v1/flags/billing_v3", new { on = true })).ExpectProblem(404, "not_found", "There is no flag 'billing_v3'. There are: new_subscriptions, billing_v2.");
+        (await api.Get("/v1/flags", client)).ExpectProblem(403, "operator_only", "");
+        (await api.Put("/v1/flags/billing_v2", new { on = false }, by: client)).ExpectProblem(403, "operator_only", "");
+    }
+}

@@ -1,0 +1,125 @@
+using System.Reflection;
+using System.Text;
+using Billing.Api.Stripe;
+using Billing.Ledger;
+using Billing.Silo;
+using NodaTime;
+
+namespace Billing.Tests.Stripe;
+
+/// <summary>
+/// Every request that is ever made of Stripe, one example of each at least, compared with requests.txt: so a change of what is sent is
+/// seen when it is reviewed. Whoever adds a builder adds a line here and runs this with UPDATE_GOLDEN=1.
+/// </summary>
+public sealed class RequestListTests
+{
+    private static readonly string Stored = Path.Combine(Repository.Root, "Billing.Tests", "Stripe", "requests.txt");
+    private static readonly Instant Now = Instant.FromUtc(2026, 11, 20, 10, 0);
+    private static readonly Profile Ada = new("Ada Lovelace", "ada@example.com", "12 Crescent\nLondon", "GB", Now);
+    private static readonly SoldPrice Monthly = new("pro-month", new Money(2999, "usd"), BillingInterval.Month, null);
+    private static readonly SoldPrice Quarterly = new("pro-quarter", new Money(8100, "usd"), BillingInterval.Quarter, null);
+    private static readonly SoldPrice Yearly = new("pro-year-eur", new Money(29900, "eur"), BillingInterval.Year, null);
+    private static readonly SoldPrice Once = new("tokens-starter", new Money(500, "usd"), null, null);
+    private static readonly SoldProduct Pro = new("plan_pro", "Pro", "plan", "pro", [Monthly, Quarterly, Yearly]);
+    private static readonly SoldProduct Starter = new("tokens_starter", "Starter", "token_package", "starter", [Once]);
+
+    private static readonly PlanSale Sale = new("acme", "key-1", "0f", "cus_1", "price_1", 1, null, false, false, false, "https://app.example.com/done", "https://app.example.com/back");
+    private static readonly TokenSale Tokens = new("acme", "key-2", "0f", "cus_1", "starter", true);
+
+    /// <summary>By the builder's name; several where it sends different things.</summary>
+    private static readonly (string Builder, StripeRequest Request)[] Examples =
+    [
+        // Products and prices.
+        (nameof(StripeRequests.Price), StripeRequests.Price("price_1")),
+        (nameof(StripeRequests.Prices), StripeRequests.Prices(["pro-month", "pro-year"])),
+        (nameof(StripeRequests.Prices), StripeRequests.Prices(["pro-month"], active: false)),
+        (nameof(StripeRequests.ActivePricesOf), StripeRequests.ActivePricesOf("plan_pro")),
+        (nameof(StripeRequests.Products), StripeRequests.Products(["plan_pro", "tokens_starter"])),
+        (nameof(StripeRequests.CreateProduct), StripeRequests.CreateProduct(Pro, 3, Now)),
+        (nameof(StripeRequests.CreateProduct), StripeRequests.CreateProduct(Starter, 3, Now)),
+        (nameof(StripeRequests.UpdateProduct), StripeRequests.UpdateProduct(Pro, 1_795_000_000, 3, Now)),
+        (nameof(StripeRequests.CreatePrice), StripeRequests.CreatePrice(Pro, Monthly, null, 3, Now)),
+        (nameof(StripeRequests.CreatePrice), StripeRequests.CreatePrice(Pro, Quarterly, null, 3, Now)),
+        (nameof(StripeRequests.CreatePrice), StripeRequests.CreatePrice(Pro, Yearly, "price_old", 3, Now)),
+        (nameof(StripeRequests.CreatePrice), StripeRequests.CreatePrice(Starter, Once, null, 3, Now)),
+        (nameof(StripeRequests.ArchivePrice), StripeRequests.ArchivePrice("price_old", Now)),
+
+        // Customers.
+        (nameof(StripeRequests.Customer), StripeRequests.Customer("cus_1")),
+        (nameof(StripeRequests.CreateCustomer), StripeRequests.CreateCustomer("acme", Ada)),
+        (nameof(StripeRequests.CreateCustomer), StripeRequests.CreateCustomer("acme", null, 2)),
+        (nameof(StripeRequests.CustomersOf), StripeRequests.CustomersOf("acme")),
+        (nameof(StripeRequests.UpdateCustomer), StripeRequests.UpdateCustomer("acme", "cus_1", Ada)),
+        (nameof(StripeRequests.UpdateCustomer), StripeRequests.UpdateCustomer("acme", "cus_1", null)),
+
+        // Selling.
+        (nameof(StripeRequests.SellPlan), StripeRequests.SellPlan(Sale)),
+        (nameof(StripeRequests.SellPlan), StripeRequests.SellPlan(Sale with { TrialDays = 7, TakesTrialWithoutCard = true, PromotionCodes = true, Tax = true })),
+        (nameof(StripeRequests.SellTokens), StripeRequests.SellTokens(Tokens, "price_1", tax: true, "https://app.example.com/done", "https://app.example.com/back")),
+        (nameof(StripeRequests.SellTokensByIntent), StripeRequests.SellTokensByIntent(Tokens with { SavePaymentMethod = false }, 500, "usd")),
+        (nameof(StripeRequests.SellAgain), StripeRequests.SellAgain(StripeRequests.CheckoutPath, "acme", "key-1")),
+        (nameof(StripeRequests.Sale), StripeRequests.Sale(StripeRequests.PaymentPath, "pi_1")),
+        (nameof(StripeRequests.CheckoutSession), StripeRequests.CheckoutSession("cs_1")),
+        (nameof(StripeRequests.OpenCheckoutSessions), StripeRequests.OpenCheckoutSessions("cus_1")),
+        (nameof(StripeRequests.ExpireCheckoutSession), StripeRequests.ExpireCheckoutSession("acme", "cs_1")),
+        (nameof(StripeRequests.OpenSubscriptionsOf), StripeRequests.OpenSubscriptionsOf("cus_1")),
+        (nameof(StripeRequests.SubscriptionToChange), StripeRequests.SubscriptionToChange("sub_1")),
+        (nameof(StripeRequests.OpenPortal), StripeRequests.OpenPortal("acme", "portal:acme:1", "cus_1", "https://app.example.com/billing")),
+
+        // Reconciling.
+        (nameof(StripeRequests.SubscriptionsOf), StripeRequests.SubscriptionsOf("cus_1")),
+        (nameof(StripeRequests.InvoicesOf), StripeRequests.InvoicesOf("cus_1")),
+        (nameof(StripeRequests.PaymentIntentsOf), StripeRequests.PaymentIntentsOf("cus_1")),
+        (nameof(StripeRequests.CheckoutSessionsOf), StripeRequests.CheckoutSessionsOf("cus_1")),
+        (nameof(StripeRequests.ChargesOf), StripeRequests.ChargesOf("cus_1")),
+        (nameof(StripeRequests.Subscription), StripeRequests.Subscription("sub_1")),
+        (nameof(StripeRequests.Invoice), StripeRequests.Invoice("in_1")),
+        (nameof(StripeRequests.PaymentIntent), StripeRequests.PaymentIntent("pi_1")),
+        (nameof(StripeRequests.RefundsOf), StripeRequests.RefundsOf("pi_1")),
+        (nameof(StripeRequests.DisputesOf), StripeRequests.DisputesOf("pi_1")),
+        (nameof(StripeRequests.EventsSince), StripeRequests.EventsSince(Now)),
+        (nameof(StripeRequests.Event), StripeRequests.Event("evt_1")),
+    ];
+
+    private static IEnumerable<string> Builders => typeof(StripeRequests).GetMethods(BindingFlags.Public | BindingFlags.Static).Where(m => m.ReturnType == typeof(StripeRequest)).Select(m => m.Name).Distinct();
+
+    [Fact]
+    public void every_builder_has_an_example()
+    {
+        Assert.All(Builders, builder => Assert.True(Examples.Any(e => e.Builder == builder), $"StripeRequests.{builder} has no example here: add a line."));
+    }
+
+    [Fact]
+    public async Task what_is_sent_is_what_the_stored_list_says()
+    {
+        var text = string.Join('\n', Examples.Select(e => Shown(e.Builder, e.Request)));
+        if (Environment.GetEnvironmentVariable("UPDATE_GOLDEN") == "1") await File.WriteAllTextAsync(Stored, text);
+
+        Assert.Equal((await File.ReadAllTextAsync(Stored)).ReplaceLineEndings("\n"), text);
+    }
+
+    [Fact]
+    public void nothing_is_sent_that_the_next_release_train_refuses()
+    {
+        var names = Examples.SelectMany(e => e.Request.Form.Select(f => f.Key)).ToList();
+
+        Assert.DoesNotContain(names, n => n.Contains("payment_method_types", StringComparison.Ordinal));
+        Assert.DoesNotContain("billing_cycle_anchor", names);
+    }
+
+    [Fact]
+    public void what_changes_something_has_a_key_and_what_reads_has_none()
+    {
+        foreach (var (_, request) in Examples)
+            if (request.Method == HttpMethod.Post) Assert.InRange(request.Key!.Length, 1, 255);
+            else Assert.Null(request.Key);
+    }
+
+    private static string Shown(string builder, StripeRequest request)
+    {
+        var text = new StringBuilder($"{builder}\n  {request.Method} {request.Path}\n");
+        foreach (var (name, value) in request.Form) text.Append($"    {name}={value.ReplaceLineEndings("\\n")}\n");
+        if (request.Key is not null) text.Append($"  key {request.Key}\n");
+        return text.ToString();
+    }
+}
