@@ -39,7 +39,7 @@ internal static class Pushing
         {
             var table = new Table().AddColumns("What", "Id", "Lookup key", "");
             foreach (var change in shown)
-                table.AddRow(((bool?)change!["is_wrong"] == true ? "[red]" : "[default]") + Cell(change["action"]).Replace('_', ' ') + "[/]", Cell(change["id"]), Cell(change["lookup_key"]), Cell(change["detail"]));
+                table.AddRow(Cell(change!["action"]).Replace('_', ' '), Cell(change["id"]), Cell(change["lookup_key"]), Cell(change["detail"]));
             terminal.Print(table);
         }
         await terminal.Out.WriteLineAsync(

@@ -78,7 +78,7 @@ internal static class Reconciling
         var table = new Table().AddColumns("Organization", "What", "Ledger", "Stripe", "Explained by", "Repair");
         foreach (var (organization, d) in differences)
             table.AddRow(Markup.Escape(organization), string.Join(' ', new[] { Cell(d["kind"]), Cell(d["field"]) }.Where(t => t.Length > 0)), Cell(d["ledger"]), Cell(d["stripe"]), Cell(d["explained_by"]),
-                (bool?)d["repaired"] == true ? $"[green]{Cell(d["repair"])}: done[/]" : Cell(d["repair"]));
+                (bool?)d["repaired"] == true ? $"{Cell(d["repair"])}: done" : Cell(d["repair"]));
         terminal.Print(table);
     }
 
