@@ -431,6 +431,7 @@ public sealed class QuantityJson : JsonConverter<decimal>
 [JsonSerializable(typeof(InboxEventView))]
 [JsonSerializable(typeof(ReconcileBody))]
 [JsonSerializable(typeof(ReconciliationView))]
+[JsonSerializable(typeof(ReconciliationRunView))]
 [JsonSerializable(typeof(VerificationView))]
 [JsonSerializable(typeof(SignedHead))]
 [JsonSerializable(typeof(UsageHistoryView))]

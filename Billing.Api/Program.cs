@@ -52,7 +52,7 @@ public static class Program
         var services = new Services(
             host, journal, snapshots?.Store, catalogs, keys, new Profiles(database), inbox, stripe, denialIds, heads, clock, settings, gateway, sent, customers, invoices, flags);
 
-        builder.Services.AddParts(services, host, new Leases(database), time ?? TimeProvider.System).ConfigureHttpJsonOptions(json => ApiJson.Configure(json.SerializerOptions)).AddApiDocument();
+        builder.Services.AddParts(services, host, database, time ?? TimeProvider.System).ConfigureHttpJsonOptions(json => ApiJson.Configure(json.SerializerOptions)).AddApiDocument();
 
         var app = builder.Build();
         app.CloseLast(host, database, gateway, sandbox);

@@ -62,6 +62,12 @@ public sealed partial record Settings
     /// <summary>Hosts that browsers may be sent back to after Stripe's pages, and where they go by default.</summary>
     public required ReturnUrls ReturnUrls { get; init; }
 
+    /// <summary>From which hour of a UTC day on all organizations are compared with Stripe; -1 never.</summary>
+    public required int ReconcileHour { get; init; }
+
+    /// <summary>Whether that comparison repairs what it finds.</summary>
+    public required bool ReconcileRepairs { get; init; }
+
     /// <summary>Stripe price ids from the environment, each with the plan and interval that it is for.</summary>
     public required IReadOnlyDictionary<string, (string Plan, BillingInterval Interval)> PriceIds { get; init; }
 
@@ -116,6 +122,8 @@ public sealed partial record Settings
             StripeTax = Get("Billing:StripeTax") == "on",
             PromotionCodes = Get("Billing:PromotionCodes") == "on",
             ReturnUrls = ReturnUrls.Read(Get("FRONTEND_URL"), Get("Billing:AllowedReturnHosts"), isDevelopment),
+            ReconcileHour = Number("Billing:ReconcileHour", 3, -1, 23),
+            ReconcileRepairs = Get("Billing:ReconcileRepairs") == "on",
             PriceIds = ReadPriceIds(configuration),
             Defaults = new CatalogDefaults(Days("DEFAULT_TRIAL_DAYS", 14), Days("BILLING_GRACE_PERIOD_DAYS", 3)),
             MaxResidentBytes = 1024L * 1024 * Number("Billing:ResidentMegabytes", 512, 1, 1_000_000),

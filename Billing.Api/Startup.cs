@@ -107,10 +107,11 @@ internal static class Startup
     public static void LogTo(this Snapshots snapshots, ILogger log) => snapshots.Log = (message, e) => log.LogWarning(e, "{Message}", message);
 
     /// <summary>What is found by its type, and what runs by itself.</summary>
-    public static IServiceCollection AddParts(this IServiceCollection parts, Services services, ILedgerHost host, Leases leases, TimeProvider time)
+    public static IServiceCollection AddParts(this IServiceCollection parts, Services services, ILedgerHost host, Database database, TimeProvider time)
     {
         parts.AddSingleton(services).AddSingleton(services.Journal).AddSingleton(services.Health).AddSingleton(host).AddSingleton(services.Inbox).AddSingleton(services.StripeEvents)
-            .AddSingleton<Reconciler>().AddSingleton(services.Clock).AddSingleton(services.Flags).AddSingleton(time).AddSingleton(leases)
+            .AddSingleton(services.Clock).AddSingleton(services.Flags).AddSingleton(time).AddSingleton(new Leases(database)).AddSingleton(new ReconciliationRuns(database))
+            .AddSingleton<Reconciler>().AddSingleton<NightlyReconciliation>().AddSingleton<IStripeWorker>(p => p.GetRequiredService<NightlyReconciliation>())
             .AddSingleton<DueWork>().AddSingleton<StripeWork>().AddSingleton<IStripeWorker, InboxWorker>();
         if (services.Settings.RunsDueWork)
             parts.AddHostedService(p => p.GetRequiredService<DueWork>()).AddHostedService<FlagPoll>().AddHostedService(p => p.GetRequiredService<StripeWork>());

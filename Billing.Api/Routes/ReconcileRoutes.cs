@@ -5,7 +5,7 @@ namespace Billing.Api.Routes;
 /// <summary>The ledger against Stripe.</summary>
 public static class ReconcileRoutes
 {
-    public static void MapReconcile(this RouteGroupBuilder v1, Reconciler reconciler)
+    public static void MapReconcile(this RouteGroupBuilder v1, Reconciler reconciler, NightlyReconciliation nightly)
     {
         v1.MapPost("/organizations/{organization}/reconcile", async (string organization, HttpContext http) =>
             {
@@ -15,5 +15,8 @@ public static class ReconcileRoutes
             }).OperatorOnly()
             .WithTags("Stripe").WithSummary("Compare with Stripe, field by field; with repair, make the ledger say what Stripe says")
             .Accepts<ReconcileBody>(true, "application/json").Produces<ReconciliationView>().Produces<Problem>(503);
+
+        v1.MapGet("/stripe/reconciliation", (Delegate)(async (HttpContext http) => Results.Ok(await nightly.Last()))).OperatorOnly()
+            .WithTags("Stripe").WithSummary("What the last nightly comparison of all organizations found").Produces<ReconciliationRunView>();
     }
 }

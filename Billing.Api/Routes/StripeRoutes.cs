@@ -12,7 +12,7 @@ public static class StripeRoutes
     {
         services.StripeEvents.Wake = app.Services.GetRequiredService<StripeWork>().Wake;
         app.MapStripeWebhook(services);
-        v1.MapReconcile(app.Services.GetRequiredService<Reconciler>());
+        v1.MapReconcile(app.Services.GetRequiredService<Reconciler>(), app.Services.GetRequiredService<NightlyReconciliation>());
 
         v1.MapGet("/stripe/events", async (HttpContext http) =>
             {

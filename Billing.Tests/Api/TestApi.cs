@@ -99,7 +99,7 @@ public sealed partial class TestApi : IAsyncDisposable
         }
         var app = await Program.Build(
             [
-                "--environment=Development", "--urls=http://127.0.0.1:0", "--Billing:DueWork=off", "--Logging:LogLevel:Default=Warning", "--Billing:StripeSandbox=off", "--Billing:StripeRetryMilliseconds=1",
+                "--environment=Development", "--urls=http://127.0.0.1:0", "--Billing:DueWork=off", "--Logging:LogLevel:Default=Warning", "--Billing:StripeSandbox=off", "--Billing:StripeRetryMilliseconds=1", "--Billing:ReconcileHour=-1",
                 $"--STRIPE_WEBHOOK_SECRET={WebhookSecret},whsec_old_secret",
                 $"--Billing:Catalog={(File.Exists(catalog) ? catalog : Repository.Catalog(catalog))}", $"--Billing:Journal={Path.Combine(folder, "ledger.db")}", .. args,
             ], clock);

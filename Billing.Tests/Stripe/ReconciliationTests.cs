@@ -105,4 +105,179 @@ public sealed class ReconciliationTests
         await RepairedForGood(api, stripe);
         Assert.Equal(100_000, (await api.Get("/v1/organizations/acme/tokens")).Number("balance"));
     }
+
+    [Fact]
+    public async Task every_field_of_a_subscription_that_changed_unheard_is_named()
+    {
+        var (api, stripe, customer) = await Start();
+        await using var _ = api;
+        var subscription = await stripe.Subscribe("acme", customer, "community-pro-month");
+        await api.Settle();
+        api.Sandbox.Misbehaviour.Lose = 1;
+        (await stripe.Post($"/v1/subscriptions/{subscription.Id}", $"items[0][id]={subscription.Text("items.data.0.id")}", $"items[0][price]={await stripe.Price("pro-learn-month")}")).Ok();
+        (await stripe.Post($"/v1/subscriptions/{subscription.Id}", "cancel_at_period_end=true")).Ok();
+        await api.Settle();
+        api.Sandbox.Misbehaviour.Stop();
+
+        var found = await Reconcile(api);
+
+        Assert.Equal(
+            ["subscription.plan: community-pro / pro-learn", "subscription.cancel_at_period_end: no / yes", "subscription.cancel_at: - / 2026-12-20T10:00:00Z", "subscription.canceled_at: - / 2026-11-20T10:00:00Z"],
+            Told(found));
+        Assert.All(Differences(found), d => Assert.Matches(@"^evt_\w+ \(customer\.subscription\.updated, 2026-11-20T10:00:00Z\) never arrived\. The ledger says otherwise since version \d+\.$", d["explained_by"]!.GetValue<string>()));
+        await RepairedForGood(api, stripe);
+        Assert.Equal("pro-learn", (await api.Subscription("acme")).String("plan"));
+    }
+
+    [Fact]
+    public async Task an_end_that_was_not_heard_of_is_made_up_for()
+    {
+        var (api, stripe, customer) = await Start();
+        await using var _ = api;
+        var subscription = await stripe.Subscribe("acme", customer, "community-pro-month");
+        await api.Settle();
+        api.Sandbox.Misbehaviour.Lose = 1;
+        (await stripe.Delete($"/v1/subscriptions/{subscription.Id}")).Ok();
+        await api.Settle();
+        api.Sandbox.Misbehaviour.Stop();
+
+        Assert.Contains("subscription.status: active / canceled", Told(await Reconcile(api)));
+        await RepairedForGood(api, stripe);
+        Assert.Equal(("explorer", "canceled"), ((await api.Subscription("acme")).String("plan"), (await api.Subscription("acme")).String("status")));
+    }
+
+    [Fact]
+    public async Task failed_attempts_that_were_not_heard_of_count_from_when_they_happened()
+    {
+        var (api, stripe, customer) = await Start();
+        await using var _ = api;
+        await stripe.Subscribe("acme", customer, "community-pro-month");
+        await api.Settle();
+        var failing = (await stripe.Post("/v1/payment_methods/pm_card_chargeCustomerFail/attach", $"customer={customer}")).Ok().Id;
+        (await stripe.Post($"/v1/customers/{customer}", $"invoice_settings[default_payment_method]={failing}")).Ok();
+        api.Sandbox.Misbehaviour.Lose = 1;
+        await api.AdvanceTo("2026-12-24T10:00:00Z");
+        api.Sandbox.Misbehaviour.Stop();
+
+        var told = Told(await Reconcile(api));
+
+        Assert.Contains("subscription.status: active / past_due", told);
+        Assert.Contains("invoice.failed_attempts: - / 1", told);
+        await RepairedForGood(api, stripe);
+        var payment = (await api.Subscription("acme"))["payments"]!.AsArray().Single(p => p!["status"]!.GetValue<string>() == "failed")!;
+        // A draft that nobody could be told of waits three days.
+        Assert.Equal("2026-12-23T10:00:00Z", payment["first_failed_at"]!.GetValue<string>());
+    }
+
+    [Fact]
+    public async Task a_payment_of_longer_ago_than_stripe_keeps_events_is_found_by_itself()
+    {
+        var (api, stripe, customer) = await Start();
+        await using var _ = api;
+        await stripe.Subscribe("acme", customer, "community-pro-year");
+        await api.Settle();
+        api.Sandbox.Misbehaviour.Lose = 1;
+        await stripe.BuyTokens("acme", customer, "starter", 500);
+        await api.Settle();
+        api.Sandbox.Misbehaviour.Stop();
+        await api.AdvanceTo("2026-12-25T10:00:00Z");
+
+        var found = await Reconcile(api);
+
+        Assert.Equal(["payment.grant: - / starter, 5.00 usd"], Told(found));
+        Assert.Equal("Stripe has no event of the last 30 days about it.", found.String("differences.0.explained_by"));
+        await RepairedForGood(api, stripe);
+        Assert.Equal("2026-11-20T10:00:00Z", (await api.Get("/v1/organizations/acme/tokens")).String("grants.0.granted_at"));
+    }
+
+    [Fact]
+    public async Task an_event_that_could_not_be_applied_is_named_with_its_reason_and_applied_once_it_can_be()
+    {
+        var (first, stripe, customer) = await Start();
+        await using var _ = first;
+        await stripe.BuyTokens("acme", customer, "gold", 5000);
+        await first.Settle();
+
+        var found = await Reconcile(first, repair: true);
+
+        var difference = Assert.Single(Differences(found), d => d["kind"]!.GetValue<string>() == "payment");
+        Assert.Contains("(payment_intent.succeeded, 2026-11-20T10:00:00Z) could not be applied: There is no token package 'gold'", difference["explained_by"]!.GetValue<string>());
+        Assert.Contains("It could not be repaired: There is no token package 'gold'", difference["explained_by"]!.GetValue<string>());
+        Assert.False(difference["repaired"]!.GetValue<bool>());
+
+        var catalog = JsonNode.Parse(File.ReadAllText(Repository.Catalog("learning-community")))!;
+        catalog["token_packages"]!.AsArray().Add(new JsonObject { ["id"] = "gold", ["name"] = "Gold", ["tokens"] = 7, ["prices"] = new JsonArray(new JsonObject { ["currency"] = "usd", ["amount"] = 5000 }) });
+        var path = Path.Combine(Directory.CreateTempSubdirectory("billing-").FullName, "catalog.json");
+        await File.WriteAllTextAsync(path, catalog.ToJsonString());
+        await using var api = await first.Restart(path);
+        await RepairedForGood(api, stripe);
+        Assert.Equal(7, (await api.Get("/v1/organizations/acme/tokens")).Number("balance"));
+    }
+
+    [Fact]
+    public async Task money_that_went_back_unheard_takes_its_tokens_back()
+    {
+        var (api, stripe, customer) = await Start();
+        await using var _ = api;
+        var payment = await stripe.BuyTokens("acme", customer, "starter", 500);
+        await api.Settle();
+        api.Sandbox.Misbehaviour.Lose = 1;
+        (await stripe.Post("/v1/refunds", $"payment_intent={payment}", "amount=200")).Ok();
+        await api.Settle();
+        api.Sandbox.Misbehaviour.Stop();
+
+        var found = await Reconcile(api);
+
+        Assert.Equal(["payment.returned: 0 tokens / 40000 tokens, 2.00 usd"], Told(found));
+        Assert.Matches(@"^evt_\w+ \((charge\.refunded|refund\.\w+), 2026-11-20T10:00:00Z\) never arrived\.", found.String("differences.0.explained_by"));
+        await RepairedForGood(api, stripe);
+        Assert.Equal(60_000, (await api.Get("/v1/organizations/acme/tokens")).Number("balance"));
+    }
+
+    [Fact]
+    public async Task a_purchase_and_its_refund_that_were_both_lost_are_repaired_in_one_go()
+    {
+        var (api, stripe, customer) = await Start();
+        await using var _ = api;
+        api.Sandbox.Misbehaviour.Lose = 1;
+        var payment = await stripe.BuyTokens("acme", customer, "starter", 500);
+        (await stripe.Post("/v1/refunds", $"payment_intent={payment}")).Ok();
+        await api.Settle();
+        api.Sandbox.Misbehaviour.Stop();
+
+        await RepairedForGood(api, stripe);
+
+        Assert.Equal(0, (await api.Get("/v1/organizations/acme/tokens")).Number("balance"));
+    }
+
+    [Fact]
+    public async Task what_stripe_has_never_heard_of_is_named_and_nothing_is_taken_away_for_it()
+    {
+        var (api, stripe, customer) = await Start();
+        await using var _ = api;
+        await api.Settle();
+        await api.Stripe("customer.subscription.created", StripeFixture.Subscription("sub_of_another_account", customer, "pro-learn-month", "active", api.Clock.Now, api.Clock.Now, TestApi.Time("2026-12-20T10:00:00Z"), "acme"));
+
+        var found = await Reconcile(api, repair: true);
+
+        Assert.Equal(["subscription.subscription: pro-learn (month), active / -"], Told(found).Where(t => t.StartsWith("subscription", StringComparison.Ordinal)));
+        var difference = Differences(found).Single(d => d["kind"]!.GetValue<string>() == "subscription");
+        Assert.Contains("another account's", difference["explained_by"]!.GetValue<string>());
+        Assert.Null(difference["repair"]);
+        Assert.False(difference["repaired"]!.GetValue<bool>());
+        Assert.Equal("pro-learn", (await api.Subscription("acme")).String("plan"));
+    }
+
+    [Fact]
+    public async Task an_operator_asks_for_it_where_there_is_a_stripe()
+    {
+        await using var without = await TestApi.Start("learning-community");
+        await without.Open("acme");
+        (await without.Send(HttpMethod.Post, "/v1/organizations/acme/reconcile", new { repair = true })).ExpectProblem(503, "stripe_not_configured", "STRIPE_SECRET_KEY");
+        (await without.Send(HttpMethod.Post, "/v1/organizations/acme/reconcile", new { repair = true }, by: await without.ClientOf("acme"))).ExpectProblem(403, "operator_only", "operator");
+
+        await using var api = await TestApi.StartWithStripe("learning-community");
+        (await api.Send(HttpMethod.Post, "/v1/organizations/nobody/reconcile", new { })).ExpectProblem(404, "organization_unknown", "nobody");
+        (await api.Send(HttpMethod.Post, "/v1/organizations/nobody/reconcile", new { force = true })).ExpectProblem(400, "unknown_field", "force");
+    }
 }

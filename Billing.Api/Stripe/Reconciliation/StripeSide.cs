@@ -42,11 +42,11 @@ public sealed record StripeSide(
             var customer = await stripe.Find(StripeRequests.Customer(id), stop);
             customers[id] = customer ?? default;
             if (customer is null) continue;
-            await subscriptions.AddAll(stripe.List(StripeRequests.SubscriptionsOf(id), stop));
-            await invoices.AddAll(stripe.List(StripeRequests.InvoicesOf(id), stop));
-            await intents.AddAll(stripe.List(StripeRequests.PaymentIntentsOf(id), stop));
-            await sessions.AddAll(stripe.List(StripeRequests.CheckoutSessionsOf(id), stop));
-            await charges.AddAll(stripe.List(StripeRequests.ChargesOf(id), stop));
+            await subscriptions.AddAll(stripe.List(StripeRequests.AllSubscriptionsOf(id), stop));
+            await invoices.AddAll(stripe.List(StripeRequests.AllInvoicesOf(id), stop));
+            await intents.AddAll(stripe.List(StripeRequests.AllPaymentIntentsOf(id), stop));
+            await sessions.AddAll(stripe.List(StripeRequests.FinishedCheckoutsOf(id), stop));
+            await charges.AddAll(stripe.List(StripeRequests.AllChargesOf(id), stop));
         }
 
         // What was paid without a customer, and what the ledger knows of besides.
