@@ -31,6 +31,7 @@ internal static class ApiDocument
         ["at"] = ("now, or period_end (without one).", new OpenApiSchema { Type = JsonSchemaType.String, Enum = ["now", "period_end"] }),
         ["prorate"] = ("With at=now: whether the unused rest is credited.", new OpenApiSchema { Type = JsonSchemaType.Boolean }),
         ["dry_run"] = ("Whether to show what would be done, and do nothing.", new OpenApiSchema { Type = JsonSchemaType.Boolean }),
+        ["organization"] = ("Only those of this organization.", new OpenApiSchema { Type = JsonSchemaType.String }),
         ["state"] = ("pending, applied, ignored, unclaimed or failed.", new OpenApiSchema { Type = JsonSchemaType.String, Enum = ["pending", "applied", "ignored", "unclaimed", "failed"] }),
     };
 

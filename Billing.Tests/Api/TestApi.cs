@@ -52,6 +52,7 @@ public sealed partial class TestApi : IAsyncDisposable
     private StrongBox<TestApi?>? latest;
     private SandboxServer? sandbox;
     private bool keepsFolder;
+    private bool handedOn;
     private bool disposed;
 
     private TestApi(WebApplication app, SettableClock clock, string catalog, string folder, bool keepsFolder, string[] args)
@@ -149,12 +150,11 @@ public sealed partial class TestApi : IAsyncDisposable
         // The folder goes over to the one that follows.
         var handsOver = !keepsFolder;
         keepsFolder = true;
-        var stripe = sandbox;
-        sandbox = null;
+        handedOn = true;
         await DisposeAsync();
         // At the same address, where Stripe delivers to.
-        var next = await StartAt(newCatalog ?? catalog, Clock, folder, !handsOver, [.. args.Where(a => !a.StartsWith("--urls=", StringComparison.Ordinal)), .. stripe is null ? [] : (string[])[$"--urls={Url}"]]);
-        (next.sandbox, next.latest) = (stripe, latest);
+        var next = await StartAt(newCatalog ?? catalog, Clock, folder, !handsOver, [.. args.Where(a => !a.StartsWith("--urls=", StringComparison.Ordinal)), .. sandbox is null ? [] : (string[])[$"--urls={Url}"]]);
+        (next.sandbox, next.latest) = (sandbox, latest);
         if (latest is not null) latest.Value = next;
         return next;
     }
@@ -357,7 +357,7 @@ public sealed partial class TestApi : IAsyncDisposable
         Anonymous.Dispose();
         await app.StopAsync();
         await app.DisposeAsync();
-        if (sandbox is not null) await sandbox.DisposeAsync();
+        if (sandbox is not null && !handedOn) await sandbox.DisposeAsync();
         if (!keepsFolder) Directory.Delete(folder, recursive: true);
     }
 }
