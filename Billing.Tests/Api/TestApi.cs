@@ -343,6 +343,15 @@ public sealed partial class TestApi : IAsyncDisposable
         return answer;
     }
 
+    /// <summary>As <see cref="Webhook(JsonObject)"/>; it is stored, and nobody looks at it yet.</summary>
+    public async Task<Answer> Deliver(JsonObject e)
+    {
+        var body = Encoding.UTF8.GetBytes(e.ToJsonString());
+        using var request = new HttpRequestMessage(HttpMethod.Post, "/webhooks/stripe") { Content = new ByteArrayContent(body) };
+        request.Headers.TryAddWithoutValidation("Stripe-Signature", Sign(body, Clock.Now.ToUnixTimeSeconds()));
+        return await Send(request, Anonymous);
+    }
+
     public static string Sign(byte[] body, long time, string secret = WebhookSecret)
     {
         var signed = HMACSHA256.HashData(Encoding.UTF8.GetBytes(secret), (byte[])[.. Encoding.UTF8.GetBytes($"{time}."), .. body]);
