@@ -84,6 +84,9 @@ public sealed partial record Settings
     /// <summary>Who invoices are from.</summary>
     public required Seller Seller { get; init; }
 
+    /// <summary>Where the process ends at once, to try what a crash there leaves. In Development only; null is nowhere.</summary>
+    public string? FaultPoint { get; init; }
+
     /// <summary>Whether due work runs by itself. Tests run it by hand.</summary>
     public required bool RunsDueWork { get; init; }
 
@@ -130,6 +133,7 @@ public sealed partial record Settings
             SnapshotEvery = Number("Billing:SnapshotEvery", Snapshots.EveryByDefault, 0, 1_000_000),
             OutageAnswerTime = TimeSpan.FromSeconds(Number("Billing:OutageAnswerSeconds", 600, 0, 31_536_000)),
             Seller = Seller.Read(configuration),
+            FaultPoint = isDevelopment ? Get("Billing:FaultPoint") : null,
             RunsDueWork = Get("Billing:DueWork") != "off",
         };
 

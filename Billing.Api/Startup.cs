@@ -109,9 +109,13 @@ internal static class Startup
     /// <summary>What is found by its type, and what runs by itself.</summary>
     public static IServiceCollection AddParts(this IServiceCollection parts, Services services, ILedgerHost host, Database database, TimeProvider time)
     {
+        FaultPoints.Arm(services.Settings.FaultPoint);
+        var overage = new OverageItems(services);
+        services.StripeEvents.Steps.AddToDraft = overage.AddTo;
         parts.AddSingleton(services).AddSingleton(services.Journal).AddSingleton(services.Health).AddSingleton(host).AddSingleton(services.Inbox).AddSingleton(services.StripeEvents)
             .AddSingleton(services.Clock).AddSingleton(services.Flags).AddSingleton(time).AddSingleton(new Leases(database)).AddSingleton(new ReconciliationRuns(database))
             .AddSingleton<Reconciler>().AddSingleton<NightlyReconciliation>().AddSingleton<IStripeWorker>(p => p.GetRequiredService<NightlyReconciliation>())
+            .AddSingleton(new StripeTasks(database)).AddSingleton<IFeedPositions>(new FeedPositions(database)).AddSingleton(overage).AddSingleton<IStripeWorker, LedgerWork>()
             .AddSingleton<DueWork>().AddSingleton<StripeWork>().AddSingleton<IStripeWorker, InboxWorker>();
         if (services.Settings.RunsDueWork)
             parts.AddHostedService(p => p.GetRequiredService<DueWork>()).AddHostedService<FlagPoll>().AddHostedService(p => p.GetRequiredService<StripeWork>());

@@ -66,6 +66,9 @@ public interface IOrganizationLedger
     /// <summary>What would be invoiced now. Null when there is no such organization.</summary>
     ValueTask<UpcomingInvoicesView?> UpcomingInvoices(Instant now);
 
+    /// <summary>What waits for an invoice, and whose invoice that will be. Null when there is no such organization.</summary>
+    ValueTask<PendingLinesView?> PendingLines();
+
     /// <summary>Tax, discount and credit. Null when there is no such organization.</summary>
     ValueTask<BillingTermsView?> BillingTerms();
 

@@ -183,3 +183,17 @@ public sealed record UpcomingInvoiceView(
         DiscountTermsView.Of(e.DiscountTerms), new Money(e.Tax, e.Currency), TaxTermsView.Of(e.TaxTerms), new Money(e.Total, e.Currency), new Money(e.Credit, e.Currency),
         new Money(e.AmountDue, e.Currency));
 }
+
+/// <summary>What waits for an invoice.</summary>
+/// <param name="Currencies">Those that something is pending in.</param>
+/// <param name="AreAtStripe">Stripe's invoices charge the organization.</param>
+/// <param name="AreWithinPeriod">Some of it no renewal's invoice will take, because it came due within a period.</param>
+/// <param name="AreLeftOver">Its subscription at Stripe ended, and nobody charges it any more.</param>
+/// <param name="Customers">What the organization is at Stripe; the one that pays for its subscription first.</param>
+public sealed record PendingLinesView(IReadOnlyList<string> Currencies, bool IsClosed, bool AreAtStripe, bool AreWithinPeriod, bool AreLeftOver, IReadOnlyList<string> Customers)
+{
+    /// <summary>As the state has it.</summary>
+    public static PendingLinesView Of(State state) => new(
+        [.. state.Billing.Pending.Select(l => l.Currency).Distinct().Order(StringComparer.Ordinal)], state.IsClosed, Billing.Ledger.Invoices.AreAtStripe(state), Billing.Ledger.Invoices.AreWithinPeriod(state), Billing.Ledger.Invoices.AreLeftOver(state),
+        [.. new[] { state.Subscriptions.Own?.Customer }.OfType<string>().Concat(state.Account.Customers).Distinct()]);
+}

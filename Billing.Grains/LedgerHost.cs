@@ -183,6 +183,8 @@ public sealed class LedgerHost : ILedgerHost, IAsyncDisposable
         public ValueTask<UpcomingInvoicesView?> UpcomingInvoices(Instant now) =>
             With(state => state.IsOpened ? UpcomingInvoicesView.Of(state, host.catalogs(), now) : null);
 
+        public ValueTask<PendingLinesView?> PendingLines() => With(state => state.IsOpened ? PendingLinesView.Of(state) : null);
+
         public ValueTask<BillingTermsView?> BillingTerms() => With(state => state.IsOpened ? BillingTermsView.Of(state, host.catalogs()) : null);
 
         public ValueTask<IReadOnlyList<HoldView>?> Holds(Instant now) =>

@@ -30,6 +30,19 @@ public static class Invoices
     public static bool AreAtStripe(State state) =>
         state.Subscriptions.Own is { Kept: null, Ended: false, Status: not SubscriptionStatus.Incomplete };
 
+    /// <summary>
+    /// Whether lines are pending that no renewal's invoice at Stripe will take: the overage of a month that ended within a longer period.
+    /// </summary>
+    public static bool AreWithinPeriod(State state)
+    {
+        if (!AreAtStripe(state)) return false;
+        var (own, cycle) = (state.Subscriptions.Own!, state.Subscriptions.Cycle);
+        return state.Billing.Pending.Any(l => l.Kind == LineKind.Overage && l.End != own.PeriodEnd && l.End != own.PeriodStart && cycle.Period(l.End).Start != l.End);
+    }
+
+    /// <summary>Whether nobody charges any more what is pending of a subscription that ended at Stripe.</summary>
+    public static bool AreLeftOver(State state) => !state.Billing.Pending.IsEmpty && (state.IsClosed || !AreAtStripe(state) && state.Subscriptions.Own is not { Kept: not null, Ended: false });
+
     public static TaxTerms? TaxOf(State state, Catalogs catalogs) => state.Billing.Tax ?? catalogs.Current.Tax;
 
     /// <summary>What would be on the next invoice if it were made now: what is pending and the overage so far, in each currency. Nothing is written.</summary>

@@ -126,7 +126,8 @@ public static class Subscriptions
         if (isNewer && givesAccess && slice.Followed.FirstOrDefault(s => s is { Ended: false, Kept: not null }) is { } kept)
             KeptSubscriptions.End(draft.BillUsage(), kept, SubscriptionChange.Canceled, prorate: true);
         // What was used until it ends is for its last invoice. Where its end is heard of late, gauges were billed by it with the period that ended then.
-        if (Invoices.AreAtStripe(state) && slice.Own!.Id == stands.Id && stands.Ended) draft.BillUsage(withGauges: !(stands.EndedAt <= slice.Cycle.Billed(now).Start));
+        if (Invoices.AreAtStripe(state) && slice.Own!.Id == stands.Id && stands.Ended)
+            draft.BillUsage(withGauges: !(stands.EndedAt <= slice.Cycle.Billed(now).Start && stands.CreatedAt < slice.Cycle.Billed(now).Start));
         var followed = Change(draft.State, catalogs, new SubscriptionChanged(null, stands, gaveAccessAt, null, null, null)
         {
             Version = draft.State.Version + 1, EffectiveAt = snapshot.Order!.EventCreatedAt, RecordedAt = now, Change = SubscriptionChange.Followed, By = c.By,

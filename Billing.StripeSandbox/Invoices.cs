@@ -13,6 +13,7 @@ internal static class Invoices
         new("GET", "/invoices", "customer subscription status(draft|open|paid|uncollectible|void) collection_method created{gt# gte# lt# lte#} limit# starting_after ending_before", List),
         new("GET", "/invoices/{id}", "", c => c.S.Find("invoice", c.Id, "invoice")),
         new("POST", "/invoices/{id}", Fields, Update),
+        new("DELETE", "/invoices/{id}", "", Delete),
         new("GET", "/invoices/{id}/lines", "limit# starting_after ending_before", c => c.Page(c.S.Find("invoice", c.Id, "invoice").Each("lines").Reverse())),
         new("POST", "/invoices/{id}/finalize", "auto_advance?", FinalizeCall),
         new("POST", "/invoices/{id}/pay", "payment_method paid_out_of_band? off_session? forgive?", PayCall),
@@ -229,6 +230,17 @@ internal static class Invoices
             o["automatically_finalizes_at"] = o.Flag("auto_advance") ? o.Number("automatically_finalizes_at") ?? c.S.Now + Hour : null;
         }, "invoice.updated");
         return invoice;
+    }
+
+    /// <summary>Only a draft that no subscription made.</summary>
+    private static JsonObject Delete(Call c)
+    {
+        var invoice = c.S.Find("invoice", c.Id, "invoice");
+        if (invoice.Text("status") != "draft" || SubscriptionOf(c.S, invoice) is not null) throw StripeError.Invalid("You can only delete draft invoices that are not part of a subscription.", code: "invoice_not_editable");
+        foreach (var item in c.S.Store.Of("invoiceitem").Where(i => i.Text("invoice") == c.Id).ToList()) c.S.Store.Remove(item);
+        c.S.Emit("invoice.deleted", invoice);
+        c.S.Store.Remove(invoice);
+        return new JsonObject { ["id"] = c.Id, ["object"] = "invoice", ["deleted"] = true };
     }
 
     private static JsonObject List(Call c) => c.Page(c.S.Store.Of("invoice").Where(i =>

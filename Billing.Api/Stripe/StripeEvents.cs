@@ -19,6 +19,9 @@ public sealed class StripeEvents(Inbox inbox, CustomerDirectory customers, ILedg
 
     private const string NotKnown = "Its organization is not known yet.";
 
+    /// <summary>What rows of the table do after their commands.</summary>
+    public StripeSteps Steps => steps;
+
     /// <summary>Somebody has to look at the inbox.</summary>
     public Action Wake { get; set; } = () => { };
 

@@ -125,7 +125,7 @@ public static class StripeTranslation
     }
 
     /// <summary>Also comes for the payment of every invoice: only one with a token package in its own metadata is a purchase.</summary>
-    private static Translation PaymentIntent(StripeEvent e, Instant now)
+    internal static Translation PaymentIntent(StripeEvent e, Instant now)
     {
         var intent = e.Object;
         var organization = e.Organization;

@@ -69,6 +69,8 @@ internal sealed class ServiceProcess : IDisposable
         }
     }
 
+    public bool HasExited => process.HasExited;
+
     /// <summary>SIGKILL: nothing is finished, nothing closed.</summary>
     public void Kill() => process.Kill();
 

@@ -41,6 +41,19 @@ CREATE TABLE stripe_invoices (
 
 CREATE INDEX stripe_invoices_by_organization ON stripe_invoices (organization, created_at);
 
+-- What the ledger's events ask to be done at Stripe, until it is done. One organization that fails holds up none of the others.
+CREATE TABLE stripe_tasks (
+  organization  TEXT    NOT NULL,
+  version       INTEGER NOT NULL,           -- of the event
+  kind          TEXT    NOT NULL,
+  attempts      INTEGER NOT NULL DEFAULT 0,
+  next_try_at   INTEGER NOT NULL,           -- microseconds since 1970
+  detail        TEXT,                       -- why it could not be done the last time
+  PRIMARY KEY (organization, version)
+) WITHOUT ROWID;
+
+CREATE INDEX stripe_tasks_by_time ON stripe_tasks (next_try_at);
+
 -- Who does what must be done by one process at a time.
 CREATE TABLE leases (
   name          TEXT    PRIMARY KEY,
