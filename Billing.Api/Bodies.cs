@@ -136,20 +136,52 @@ public sealed record AlertView(
 /// <param name="Currency">The catalog's without one.</param>
 /// <param name="At">When a change counts: now or period_end. Without one, an upgrade now and a downgrade at the period's end.</param>
 /// <param name="Trial">True: with the plan's trial, or not at all; false: without. Left out: with, if it was not used yet.</param>
-/// <param name="PaymentMethod">Whether there is something to pay with when a trial ends.</param>
+/// <param name="PaymentMethod">At Stripe: the payment method's id (pm_…), which is charged from now on; with it a subscription is started there. Kept by the ledger: whether there is something to pay with when a trial ends.</param>
 /// <param name="Proration">What becomes of a change's credits and charges: next_invoice (without one), invoice_now, or none (operators only).</param>
 /// <param name="Comp">An operator gives the plan, free of its price, whatever subscription there is.</param>
 /// <param name="Until">When a plan that an operator gives ends; it stands without one.</param>
 /// <param name="Reason">Kept in the ledger for ever: no names, no addresses.</param>
 public record SubscriptionBody(
-    string? Plan = null, string? Interval = null, string? Currency = null, string? At = null, bool? Trial = null, bool? PaymentMethod = null, string? Proration = null, bool Comp = false,
-    Instant? Until = null, string? Reason = null);
+    string? Plan = null, string? Interval = null, string? Currency = null, string? At = null, bool? Trial = null, PaymentMethodValue? PaymentMethod = null, string? Proration = null, bool Comp = false,
+    Instant? Until = null, string? Reason = null)
+{
+    /// <summary>The same as interval: monthly, quarterly or yearly.</summary>
+    public string? BillingPeriod { get; init; }
+
+    /// <summary>At Stripe: how many of the plan; one without it, and for a change as many as there are.</summary>
+    public int? Quantity { get; init; }
+
+    /// <summary>At Stripe: proration_date of the preview, so that the change comes to what it showed.</summary>
+    public Instant? ProrationDate { get; init; }
+}
+
+/// <summary>Whether there is a payment method, or which one.</summary>
+/// <param name="Id">At Stripe.</param>
+[JsonConverter(typeof(PaymentMethodJson))]
+public readonly record struct PaymentMethodValue(bool Has, string? Id);
+
+internal sealed class PaymentMethodJson : JsonConverter<PaymentMethodValue>
+{
+    public override PaymentMethodValue Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options) => reader.TokenType switch
+    {
+        JsonTokenType.True => new PaymentMethodValue(true, null),
+        JsonTokenType.False => new PaymentMethodValue(false, null),
+        JsonTokenType.String when reader.GetString() is { Length: > 3 and <= 255 } id && id.StartsWith("pm_", StringComparison.Ordinal) && id.All(c => char.IsAsciiLetterOrDigit(c) || c == '_') => new PaymentMethodValue(true, id),
+        _ => throw new JsonException("Write true, false, or a payment method's id at Stripe such as pm_1Abc."),
+    };
+
+    public override void Write(Utf8JsonWriter writer, PaymentMethodValue value, JsonSerializerOptions options)
+    {
+        if (value.Id is { } id) writer.WriteStringValue(id);
+        else writer.WriteBooleanValue(value.Has);
+    }
+}
 
 /// <summary>A change, or what else may be done with a subscription.</summary>
 /// <param name="Action">change (without one), cancel, pause, resume or reactivate.</param>
 /// <param name="Prorate">Cancelling now: whether the unused rest is credited.</param>
 public sealed record PreviewBody(
-    string? Plan = null, string? Interval = null, string? Currency = null, string? At = null, bool? Trial = null, bool? PaymentMethod = null, string? Proration = null, bool Comp = false,
+    string? Plan = null, string? Interval = null, string? Currency = null, string? At = null, bool? Trial = null, PaymentMethodValue? PaymentMethod = null, string? Proration = null, bool Comp = false,
     Instant? Until = null, string? Reason = null, string? Action = null, bool? Prorate = null)
     : SubscriptionBody(Plan, Interval, Currency, At, Trial, PaymentMethod, Proration, Comp, Until, Reason);
 
@@ -161,6 +193,26 @@ public sealed record ReasonBody(string? Reason);
 /// <param name="Attempt">Which attempt failed; the next one without it.</param>
 /// <param name="At">When; now without it.</param>
 public sealed record PaymentBody([property: Required] string? Invoice, [property: Required] string? Status, int? Attempt, Instant? At);
+
+/// <param name="Payment">A payment intent's id (pi_…) at Stripe; or say the invoice.</param>
+/// <param name="Invoice">A Stripe invoice's id (in_…).</param>
+/// <param name="Amount">Minor units; all that was not given back yet without it.</param>
+/// <param name="Reason">Kept at Stripe: no names, no addresses.</param>
+/// <param name="Override">Gives the money back although the time for that is over.</param>
+public sealed record RefundBody(string? Payment, string? Invoice, long? Amount, [property: Required] string? Reason, bool Override);
+
+/// <summary>Money that was asked back, as Stripe says it is now.</summary>
+/// <param name="Status">pending, requires_action, succeeded, failed or canceled; refused where Stripe refused it, unknown while no answer is known.</param>
+public sealed record RefundView(string? Id, string Status, string? Payment, Money? Amount, string? Reason, Instant At)
+{
+    /// <summary>Why it failed.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public string? Failure { get; init; }
+
+    /// <summary>What to do next: none; wait while it is pending; contact_customer when the money could not be sent.</summary>
+    public string Next { get; init; } = "none";
+}
+
+public sealed record RefundsView(IReadOnlyList<RefundView> Refunds);
 
 /// <param name="TimeZone">An IANA name such as Europe/Berlin.</param>
 public sealed record TimeZoneBody([property: Required] string? TimeZone);
@@ -410,6 +462,9 @@ public sealed class QuantityJson : JsonConverter<decimal>
 [JsonSerializable(typeof(PreviewBody))]
 [JsonSerializable(typeof(ReasonBody))]
 [JsonSerializable(typeof(PaymentBody))]
+[JsonSerializable(typeof(RefundBody))]
+[JsonSerializable(typeof(RefundView))]
+[JsonSerializable(typeof(RefundsView))]
 [JsonSerializable(typeof(TimeZoneBody))]
 [JsonSerializable(typeof(AdvanceClockBody))]
 [JsonSerializable(typeof(CatalogMovesBody))]

@@ -53,6 +53,8 @@ public static class Problems
         ["new_subscriptions_off"] = (403, "New subscriptions are switched off"),
         ["no_checkout_needed"] = (409, "There is nothing to pay"),
         ["no_customer"] = (409, "There is no customer at Stripe yet"),
+        ["refund_outside_policy"] = (409, "The time for a refund is over"),
+        ["payment_unknown"] = (404, "There is no such payment"),
         ["payment_failed"] = (402, "The payment failed"),
         ["stripe_not_configured"] = (503, "Stripe is not configured"),
         ["stripe_unavailable"] = (503, "Stripe cannot be reached"),

@@ -68,6 +68,7 @@ public static class Program
         v1.MapAlerts(services);
         v1.MapSubscription(services);
         v1.MapSelling(services);
+        v1.MapRefunds(services);
         v1.MapInvoices(services);
         v1.MapOrganizations(services);
         v1.MapPlans(services);

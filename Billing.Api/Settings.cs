@@ -68,6 +68,9 @@ public sealed partial record Settings
     /// <summary>Whether that comparison repairs what it finds.</summary>
     public required bool ReconcileRepairs { get; init; }
 
+    /// <summary>For how many days after a payment a subscription's money is given back, and tokens' money. 0 is not at all.</summary>
+    public required (int SubscriptionDays, int TokenDays) Refunds { get; init; }
+
     /// <summary>Stripe price ids from the environment, each with the plan and interval that it is for.</summary>
     public required IReadOnlyDictionary<string, (string Plan, BillingInterval Interval)> PriceIds { get; init; }
 
@@ -127,6 +130,7 @@ public sealed partial record Settings
             ReturnUrls = ReturnUrls.Read(Get("FRONTEND_URL"), Get("Billing:AllowedReturnHosts"), isDevelopment),
             ReconcileHour = Number("Billing:ReconcileHour", 3, -1, 23),
             ReconcileRepairs = Get("Billing:ReconcileRepairs") == "on",
+            Refunds = (Number("Billing:Refunds:SubscriptionDays", 7, 0, 3_650), Number("Billing:Refunds:TokenDays", 0, 0, 3_650)),
             PriceIds = ReadPriceIds(configuration),
             Defaults = new CatalogDefaults(Days("DEFAULT_TRIAL_DAYS", 14), Days("BILLING_GRACE_PERIOD_DAYS", 3)),
             MaxResidentBytes = 1024L * 1024 * Number("Billing:ResidentMegabytes", 512, 1, 1_000_000),

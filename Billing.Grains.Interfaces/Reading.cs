@@ -124,11 +124,18 @@ public static class Reading
             KeptBy = own is null or { Ended: true } ? null : own.Kept is null ? "stripe" : "ledger",
             Customer = own is { Ended: false, Kept: null } ? own.Customer : null,
             Price = own is null ? null : KeptSubscriptions.PriceOf(catalogs, own)?.Amount,
-            Scheduled = own?.Kept?.Scheduled is { } to && now < own.PeriodEnd ? new ScheduledChangeView(to.Plan, Spelling.Of(to.Interval), own.PeriodEnd) : null,
+            Scheduled = (own?.Kept?.Scheduled ?? own?.Scheduled) is { } to && now < own!.PeriodEnd ? new ScheduledChangeView(to.Plan, Spelling.Of(to.Interval), own!.PeriodEnd) : null,
             PaymentMethod = own?.Kept?.HasPaymentMethod,
             PausedAt = own is { Status: SubscriptionStatus.Paused } ? own.Kept?.PausedAt : null,
             Until = force.Source == PlanSource.Operator ? state.Subscriptions.OperatorPlan!.Until : null,
             TrialUsed = state.Subscriptions.TrialUsed,
+            Next = own is null || force.Source == PlanSource.Operator ? "none" : own.Status switch
+            {
+                SubscriptionStatus.Incomplete => "confirm_payment",
+                SubscriptionStatus.PastDue or SubscriptionStatus.Unpaid => "pay",
+                SubscriptionStatus.Paused => "resume",
+                _ => "none",
+            },
         };
     }
 

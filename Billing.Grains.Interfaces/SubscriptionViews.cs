@@ -16,11 +16,14 @@ public sealed record ScheduledChangeView(string Plan, string Interval, Instant A
 /// <param name="Amount">The lines together, before discount and exclusive tax.</param>
 /// <param name="Invoice">The invoice that is made at once; null when the lines wait for the next one.</param>
 /// <param name="NextInvoice">The next one after that, if nothing more is used until then.</param>
-/// <param name="Estimate">The subscription is at Stripe, which makes its own lines: these are computed from the catalog's prices.</param>
+/// <param name="Estimate">The subscription is at Stripe, which was not asked and makes its own lines: these are computed from the catalog's prices.</param>
 public sealed record ChangePreviewView(
     string? Plan, string Status, Instant EffectiveAt, IReadOnlyList<InvoiceLineView> Lines, Money Amount, UpcomingInvoiceView? Invoice, UpcomingInvoiceView? NextInvoice,
     IReadOnlyList<LimitChangeView> Limits, bool Estimate)
 {
+    /// <summary>At Stripe: from when it is prorated. Sent with the change, the change comes to the same.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public Instant? ProrationDate { get; init; }
+
     /// <summary>As the decision on the same state says.</summary>
     public static ChangePreviewView Of(ChangePreview preview, Catalogs catalogs)
     {

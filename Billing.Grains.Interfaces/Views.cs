@@ -379,6 +379,12 @@ public sealed record SubscriptionView(
 
     /// <summary>Whether the organization had its one trial.</summary>
     public bool TrialUsed { get; init; }
+
+    /// <summary>What the caller must do for it to go on: none, confirm_payment or confirm_setup (with the client secret, in the browser), add_payment_method, pay, resume.</summary>
+    public string Next { get; init; } = "none";
+
+    /// <summary>At Stripe, in the answer to whoever started or changed it: what a payment or a payment method is confirmed with.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public string? ClientSecret { get; init; }
 }
 
 /// <param name="Status">paid, failed or void.</param>

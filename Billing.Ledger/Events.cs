@@ -332,6 +332,9 @@ public sealed record Subscription(
     /// <summary>What the ledger needs to run it; null for a subscription at Stripe.</summary>
     public KeptTerms? Kept { get; init; }
 
+    /// <summary>At Stripe: what a schedule there makes of it at its period's end. One that the ledger keeps has it in <see cref="Kept"/>.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public ScheduledChange? Scheduled { get; init; }
+
     [JsonIgnore] public bool Ended => Status is SubscriptionStatus.Canceled or SubscriptionStatus.IncompleteExpired;
 }
 

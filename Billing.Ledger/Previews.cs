@@ -46,7 +46,7 @@ public static class Previews
         var own = state.Subscriptions.Own!;
         var charged = own.Status == SubscriptionStatus.Trialing ? null
             : new BaseCharge(KeptSubscriptions.PriceOf(catalogs, own)?.Amount.Amount ?? 0, own.PeriodStart, own.PeriodEnd);
-        var kept = own with { Order = null, Kept = new KeptTerms(catalogs.Current.Currency, true, charged, null, null, null) };
+        var kept = own with { Order = null, Kept = new KeptTerms(catalogs.Current.Currency, true, charged, own.Scheduled, null, null) };
         return state with { Subscriptions = state.Subscriptions with { Own = kept, Followed = [.. state.Subscriptions.Followed.Select(s => s.Id == own.Id ? kept : s)] } };
     }
 }

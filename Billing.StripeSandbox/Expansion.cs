@@ -28,6 +28,8 @@ internal static class Expansion
         if (node is not JsonObject o) throw Refusal(path);
         var name = names[0];
         if (Extra(s, o, name) is { } extra && !o.Has(name)) o[name] = extra;
+        // Where nothing was due there is nothing to confirm.
+        if (name == "confirmation_secret" && o.Text("object") == "invoice" && !o.Has(name)) o[name] = null;
         if (!o.TryGetPropertyValue(name, out var value)) throw Refusal(path);
         if (value is JsonValue id)
         {

@@ -18,6 +18,9 @@ internal static partial class Selling
 
     private static readonly Turns Turns = new();
 
+    public static ApiException NewSubscriptionsOff() =>
+        new("new_subscriptions_off", "New subscriptions cannot be taken out at the moment. Those that there are go on as they are.");
+
     // ---- plans
 
     public static async Task<IResult> Plan(string organization, HttpContext http, Services services)
@@ -35,8 +38,7 @@ internal static partial class Selling
         if (await Earlier(StripeRequests.CheckoutPath, organization, id, hash, http, services) is { } earlier) return earlier;
 
         var (success, cancel) = ReturnUrls(body.SuccessUrl, body.CancelUrl, services);
-        if (!services.Flags.IsOn(Flags.NewSubscriptions, organization))
-            return Problems.Answer(http, "new_subscriptions_off", "New subscriptions cannot be taken out at the moment. Those that there are go on as they are.");
+        if (!services.Flags.IsOn(Flags.NewSubscriptions, organization)) throw NewSubscriptionsOff();
         var start = new StartSubscription(planId, interval, body.Currency, body.Trial, HasPaymentMethod: body.PaymentMethodCollection != "if_required", null)
         {
             Id = id, ContentHash = [], At = services.Clock.Now(), By = http.Caller().Id,
@@ -178,7 +180,7 @@ internal static partial class Selling
         var (catalog, plan) = (services.Catalogs.Current, services.Catalogs.Current.Plan(planId)!);
         var currency = own.Price?.Currency ?? catalog.Currency;
         if (plan.Price(interval, currency) is not { } price) return (null, Rejections.PriceUnknown(plan, interval, currency));
-        var subscription = await services.Stripe.Send(StripeRequests.SubscriptionToChange(own.Id!));
+        var subscription = await services.Stripe.Send(StripeRequests.Subscription(own.Id!));
         var item = subscription.Get("items")!.Value.Get("data")!.Value[0];
         return ((item.Text("id")!, await services.StripePrices.Of(plan, price), item.Number("quantity") ?? 1), null);
     }

@@ -170,10 +170,17 @@ public static class StripeTranslation
         var ends = items.Select(i => i.Time("current_period_end")).OfType<Instant>().ToList();
         if (starts.Count == 0 || ends.Count == 0 || o.Time("created") is not { } created) return Failed(organization, e, "Its items have no current period.");
 
+        // Stripe's status stays active while nothing is collected; here whoever pays nothing has nothing.
+        if (o.Get("pause_collection") is not null && status is SubscriptionStatus.Active or SubscriptionStatus.PastDue) status = SubscriptionStatus.Paused;
         var snapshot = new Subscription(
             id, price.Plan, 0, status, price.Interval, created, starts.Min(), ends.Max(), o.Time("billing_cycle_anchor"), o.Time("trial_end"),
             o.Get("cancel_at_period_end")?.ValueKind == JsonValueKind.True, o.Time("cancel_at"), o.Time("canceled_at"), o.Time("ended_at"), e.Customer,
-            new SnapshotOrder(e.Created, rank, e.Id));
+            new SnapshotOrder(e.Created, rank, e.Id))
+        {
+            // Stripe's own object tells only that there is a schedule; what for is in the metadata that was set with it. It stays for a while after the change.
+            Scheduled = o.Reference("schedule") is not null && o.Metadata("scheduled_plan") is { } next && Spelling.TryParse<BillingInterval>(o.Metadata("scheduled_interval") ?? "", out var interval) && (next, interval) != price
+                ? new ScheduledChange(next, 0, interval) : null,
+        };
         var commandId = $"stripe:subscription:{id}:{e.Id}";
         var commands = Link(organization, e, now);
         commands.Add(new FollowSubscription(snapshot) { Id = commandId, ContentHash = HashOf(commandId), At = now, By = "stripe" });

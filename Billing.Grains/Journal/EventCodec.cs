@@ -29,7 +29,7 @@ public sealed class EventCodec
         new("organization-closed", 1, typeof(OrganizationClosed), Json.OrganizationClosed),
         new("customer-linked", 1, typeof(CustomerLinked), Json.CustomerLinked),
         new("invitation-given", 1, typeof(InvitationGiven), Json.InvitationGiven),
-        new("subscription-changed", 2, typeof(SubscriptionChanged), Json.SubscriptionChanged, ReadFrom: 1),
+        new("subscription-changed", 3, typeof(SubscriptionChanged), Json.SubscriptionChanged, ReadFrom: 1),
         new("payment-recorded", 1, typeof(PaymentRecorded), Json.PaymentRecorded),
         new("payment-voided", 1, typeof(PaymentVoided), Json.PaymentVoided),
         new("usage-recorded", 2, typeof(UsageRecorded), Json.UsageRecorded, ReadFrom: 1),

@@ -35,6 +35,7 @@ public sealed class CodecTests
             {
                 Kept = new KeptTerms("usd", true, new BaseCharge(999, At - Duration.FromDays(8), At + Duration.FromDays(357)),
                     new ScheduledChange("pro", 2, BillingInterval.Quarter), At + Duration.FromDays(3), At - Duration.FromDays(1)),
+                Scheduled = new ScheduledChange("starter", 4, BillingInterval.Month),
             },
             At - Duration.FromMinutes(1), [new CountedWindow(Window.Period, At, At + Duration.FromDays(31))],
             [new ProratedLimit("jobs", Window.Month, At + Duration.FromDays(10), 1_000, 333)], "Promised by sales")

@@ -63,7 +63,6 @@ public sealed class RequestListTests
         (nameof(StripeRequests.OpenCheckoutSessions), StripeRequests.OpenCheckoutSessions("cus_1")),
         (nameof(StripeRequests.ExpireCheckoutSession), StripeRequests.ExpireCheckoutSession("acme", "cs_1")),
         (nameof(StripeRequests.OpenSubscriptionsOf), StripeRequests.OpenSubscriptionsOf("cus_1")),
-        (nameof(StripeRequests.SubscriptionToChange), StripeRequests.SubscriptionToChange("sub_1")),
         (nameof(StripeRequests.OpenPortal), StripeRequests.OpenPortal("acme", "portal:acme:1", "cus_1", "https://app.example.com/billing")),
 
         // Reconciling.

@@ -40,6 +40,15 @@ public sealed class StripeForm : List<KeyValuePair<string, string>>
 
     public void Add(string name, Instant? value) => Add(name, value?.ToUnixTimeSeconds());
 
+    /// <summary>What <see cref="Encode"/> wrote.</summary>
+    public static StripeForm Decode(ReadOnlySpan<byte> body)
+    {
+        var form = new StripeForm();
+        foreach (var pair in Encoding.ASCII.GetString(body).Split('&', StringSplitOptions.RemoveEmptyEntries))
+            form.Add(Uri.UnescapeDataString(pair[..pair.IndexOf('=')]), Uri.UnescapeDataString(pair[(pair.IndexOf('=') + 1)..]));
+        return form;
+    }
+
     /// <summary>As <c>application/x-www-form-urlencoded</c>.</summary>
     public string Encode()
     {

@@ -15,11 +15,7 @@ public static partial class StripeRequests
 
     public static StripeRequest AllChargesOf(string customer) => StripeRequest.Get("/v1/charges", new() { { "customer", customer } });
 
-    public static StripeRequest Subscription(string id) => StripeRequest.Get($"/v1/subscriptions/{id}");
-
     public static StripeRequest Invoice(string id) => StripeRequest.Get($"/v1/invoices/{id}");
-
-    public static StripeRequest PaymentIntent(string id) => StripeRequest.Get($"/v1/payment_intents/{id}");
 
     public static StripeRequest RefundsOf(string paymentIntent) => StripeRequest.Get("/v1/refunds", new() { { "payment_intent", paymentIntent } });
 

@@ -78,9 +78,6 @@ public static partial class StripeRequests
     /// <summary>All that were not canceled.</summary>
     public static StripeRequest OpenSubscriptionsOf(string customer) => StripeRequest.Get("/v1/subscriptions", new() { { "customer", customer } });
 
-    /// <summary>Its items are needed to change it.</summary>
-    public static StripeRequest SubscriptionToChange(string id) => StripeRequest.Get($"/v1/subscriptions/{id}");
-
     /// <param name="key">Another one for each: what it answers is good for minutes.</param>
     /// <param name="flow">Null is all of the portal.</param>
     /// <param name="item">With subscription_update_confirm: what of the subscription changes to which price.</param>
