@@ -102,7 +102,7 @@ public sealed partial class LedgerWork(Services services, StripeTasks tasks, IFe
                 if ((subscription.Metadata("organization_id") ?? organization) == organization && subscription.Text("id") is { } id) ending.Add(id);
             foreach (var id in ending)
             {
-                await services.Stripe.Find(StripeRequests.CancelSubscription(id), stop);
+                await services.Stripe.Find(StripeRequests.EndSubscription(id, prorate: false), stop);
                 FaultPoints.Reach("closing:canceled");
             }
         }

@@ -69,7 +69,7 @@ public sealed class TopUpCharges(Services services)
         if (sent?.Object is { } made) return await Stripe.Send(StripeRequests.PaymentIntent(made), stop);
         if (isOld) return await LookUp(organization, pending.Id);
         // Whether its answer was lost or it never left: what was stored is sent, whatever the customer has as its card by now.
-        if (sent is not null) return await Stripe.Send(StripeRequests.Resend(sent) with { Find = _ => LookUp(organization, pending.Id) }, stop);
+        if (sent is not null) return await Stripe.Send(StripeRequests.Again(sent) with { Find = _ => LookUp(organization, pending.Id) }, stop);
         if (await Payer.Find(services, organization, stop) is not { Method: { } method } payer) return null;
         FaultPoints.Reach("top-up:ready");
         return await Stripe.Send(StripeRequests.TopUp(organization, payer.Customer, method, pending), stop);

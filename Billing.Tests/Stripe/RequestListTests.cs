@@ -1,6 +1,7 @@
 using System.Reflection;
 using System.Text;
 using Billing.Api.Stripe;
+using Billing.Grains;
 using Billing.Ledger;
 using Billing.Silo;
 using NodaTime;
@@ -25,6 +26,10 @@ public sealed class RequestListTests
 
     private static readonly PlanSale Sale = new("acme", "key-1", "0f", "cus_1", "price_1", 1, null, false, false, false, "https://app.example.com/done", "https://app.example.com/back");
     private static readonly TokenSale Tokens = new("acme", "key-2", "0f", "cus_1", "starter", true);
+
+    private static readonly NewSubscription New = new("acme", "cus_1", "price_1", null, "pm_1", null);
+    private static readonly ItemChange Change = new("sub_1", "si_1", "price_2", 1, ProrationMode.NextInvoice, null);
+    private static readonly InvoiceLine Overage = new(LineKind.Overage, "145 quantum jobs: 45 additional", "quantum_jobs", null, 45, 0.5m, 2250, "usd", Now, Now + Duration.FromDays(30));
 
     /// <summary>By the builder's name; several where it sends different things.</summary>
     private static readonly (string Builder, StripeRequest Request)[] Examples =
@@ -65,13 +70,54 @@ public sealed class RequestListTests
         (nameof(StripeRequests.OpenSubscriptionsOf), StripeRequests.OpenSubscriptionsOf("cus_1")),
         (nameof(StripeRequests.OpenPortal), StripeRequests.OpenPortal("acme", "portal:acme:1", "cus_1", "https://app.example.com/billing")),
 
+        // Subscriptions.
+        (nameof(StripeRequests.Subscription), StripeRequests.Subscription("sub_1")),
+        (nameof(StripeRequests.AttachPaymentMethod), StripeRequests.AttachPaymentMethod("acme", "attach:acme:1", "pm_1", "cus_1")),
+        (nameof(StripeRequests.SetDefaultPaymentMethod), StripeRequests.SetDefaultPaymentMethod("acme", "default:acme:1", "cus_1", "pm_1")),
+        (nameof(StripeRequests.SetSubscriptionPaymentMethod), StripeRequests.SetSubscriptionPaymentMethod("acme", "method:acme:1", "sub_1", "pm_1")),
+        (nameof(StripeRequests.CreateSubscription), StripeRequests.CreateSubscription(New, "start:acme:1")),
+        (nameof(StripeRequests.CreateSubscription), StripeRequests.CreateSubscription(New with { Quantity = 3, PaymentMethod = null, TrialDays = 7 }, "start:acme:2")),
+        (nameof(StripeRequests.AwaitingConfirmation), StripeRequests.AwaitingConfirmation(StripeRequests.CreateSubscription(New, "start:acme:1"), "start-open:acme:1")),
+        (nameof(StripeRequests.ChangeSubscription), StripeRequests.ChangeSubscription("acme", "change:acme:1", Change)),
+        (nameof(StripeRequests.ChangeSubscription), StripeRequests.ChangeSubscription("acme", "change:acme:2", Change with { Proration = ProrationMode.InvoiceNow, At = Now })),
+        (nameof(StripeRequests.ChangeSubscription), StripeRequests.ChangeSubscription("acme", "change:acme:3", Change with { Proration = ProrationMode.None })),
+        (nameof(StripeRequests.AwaitingConfirmation), StripeRequests.AwaitingConfirmation(StripeRequests.ChangeSubscription("acme", "change:acme:1", Change), "change-open:acme:1")),
+        (nameof(StripeRequests.PreviewChange), StripeRequests.PreviewChange("acme", "preview:acme:1", Change with { At = Now })),
+        (nameof(StripeRequests.CancelAtPeriodEnd), StripeRequests.CancelAtPeriodEnd("acme", "cancel:acme:1", "sub_1", cancels: true)),
+        (nameof(StripeRequests.CancelAtPeriodEnd), StripeRequests.CancelAtPeriodEnd("acme", "cancel:acme:2", "sub_1", cancels: false)),
+        (nameof(StripeRequests.EndSubscription), StripeRequests.EndSubscription("sub_1", prorate: true)),
+        (nameof(StripeRequests.EndSubscription), StripeRequests.EndSubscription("sub_1", prorate: false)),
+        (nameof(StripeRequests.PauseCollection), StripeRequests.PauseCollection("acme", "pause:acme:1", "sub_1")),
+        (nameof(StripeRequests.ResumeCollection), StripeRequests.ResumeCollection("acme", "resume:acme:1", "sub_1")),
+        (nameof(StripeRequests.ResumeSubscription), StripeRequests.ResumeSubscription("acme", "resume:acme:2", "sub_1")),
+        (nameof(StripeRequests.PayInvoice), StripeRequests.PayInvoice("acme", "pay:acme:1", "in_1", "pm_1")),
+        (nameof(StripeRequests.Schedule), StripeRequests.Schedule("sub_sched_1")),
+        (nameof(StripeRequests.NameSchedule), StripeRequests.NameSchedule("acme", "name:acme:1", "sub_1", "starter", BillingInterval.Month)),
+        (nameof(StripeRequests.CreateSchedule), StripeRequests.CreateSchedule("acme", "schedule:acme:1", "sub_1")),
+        (nameof(StripeRequests.PlanPhases), StripeRequests.PlanPhases("acme", "phases:acme:1", "sub_sched_1", new PlannedPhases(Now, Now + Duration.FromDays(30), "price_1", 1, "price_2", BillingInterval.Quarter))),
+        (nameof(StripeRequests.ReleaseSchedule), StripeRequests.ReleaseSchedule("acme", "release:acme:1", "sub_sched_1")),
+        (nameof(StripeRequests.Again), StripeRequests.Again(new SentRequest("start:acme:1", "acme", "/v1/subscriptions", "customer=cus_1"u8.ToArray(), Now, null, null, null, null))),
+
+        // Money back.
+        (nameof(StripeRequests.InvoicePayments), StripeRequests.InvoicePayments("in_1")),
+        (nameof(StripeRequests.Refund), StripeRequests.Refund("re_1")),
+        (nameof(StripeRequests.CreateRefund), StripeRequests.CreateRefund("acme", "refund:acme:1", "pi_1", 500, "asked within 7 days")),
+        (nameof(StripeRequests.CreateRefund), StripeRequests.CreateRefund("acme", "refund:acme:2", "pi_1", null, "asked within 7 days")),
+
+        // Overage and top-ups.
+        (nameof(StripeRequests.DraftInvoice), StripeRequests.DraftInvoice("acme", "cus_1", "usd", "v12", null)),
+        (nameof(StripeRequests.DraftInvoice), StripeRequests.DraftInvoice("acme", "cus_1", "usd", "v12", "pm_1")),
+        (nameof(StripeRequests.InvoiceItem), StripeRequests.InvoiceItem("acme", "cus_1", "in_1", "12:0", Overage)),
+        (nameof(StripeRequests.SendInvoice), StripeRequests.SendInvoice("acme", "in_1")),
+        (nameof(StripeRequests.DeleteDraft), StripeRequests.DeleteDraft("in_1")),
+        (nameof(StripeRequests.TopUp), StripeRequests.TopUp("acme", "cus_1", "pm_1", new PendingTopUpView("tu_7", "starter", 100_000, new Money(500, "usd"), Now))),
+
         // Reconciling.
         (nameof(StripeRequests.AllSubscriptionsOf), StripeRequests.AllSubscriptionsOf("cus_1")),
         (nameof(StripeRequests.AllInvoicesOf), StripeRequests.AllInvoicesOf("cus_1")),
         (nameof(StripeRequests.AllPaymentIntentsOf), StripeRequests.AllPaymentIntentsOf("cus_1")),
         (nameof(StripeRequests.FinishedCheckoutsOf), StripeRequests.FinishedCheckoutsOf("cus_1")),
         (nameof(StripeRequests.AllChargesOf), StripeRequests.AllChargesOf("cus_1")),
-        (nameof(StripeRequests.Subscription), StripeRequests.Subscription("sub_1")),
         (nameof(StripeRequests.Invoice), StripeRequests.Invoice("in_1")),
         (nameof(StripeRequests.PaymentIntent), StripeRequests.PaymentIntent("pi_1")),
         (nameof(StripeRequests.InvoiceLines), StripeRequests.InvoiceLines("in_1")),

@@ -1,6 +1,5 @@
 using Billing.Grains;
 using Billing.Ledger;
-using Billing.Silo;
 
 namespace Billing.Api.Stripe;
 
@@ -73,12 +72,4 @@ public static partial class StripeRequests
             if (made.Metadata("top_up") == topUp) return made;
         return null;
     }
-
-    /// <summary>What was stored when it was first sent is sent again.</summary>
-    public static StripeRequest Resend(SentRequest sent) => StripeRequest.Post(sent.Path, sent.Key, sent.Organization, []);
-
-    // ---- ending
-
-    /// <summary>It ends now; nothing is given back.</summary>
-    public static StripeRequest CancelSubscription(string subscription) => StripeRequest.Delete($"/v1/subscriptions/{subscription}");
 }
