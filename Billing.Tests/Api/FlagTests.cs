@@ -74,6 +74,8 @@ public sealed class FlagTests
         (await one.Put("/v1/flags/new_subscriptions", new { on = false })).Expect(200);
         Assert.True(await IsOn(other, "new_subscriptions", client));
         Assert.InRange(FlagPoll.Every, TimeSpan.Zero, TimeSpan.FromSeconds(5));
+        // It starts on a thread of its own.
+        while (time.Waiting == 0) await Task.Yield();
         time.Advance(FlagPoll.Every);
 
         while (await IsOn(other, "new_subscriptions", client)) await Task.Yield();
