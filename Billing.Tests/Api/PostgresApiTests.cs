@@ -28,6 +28,7 @@ public sealed class PostgresApiTests
         Assert.Equal(head["key_id"]!.GetValue<string>(), (await again.Get("/v1/organizations/acme/ledger/head")).Expect(200)["key_id"]!.GetValue<string>());
         Assert.Equal(["evt_1", "evt_2"], (await again.List("/v1/stripe/events?state=unclaimed&limit=1")).Select(e => e!["id"]!.GetValue<string>()));
         (await again.Post("/v1/organizations", new { id = "later" }, "open")).Expect(201);
+        await again.RunStripeWork();
         Assert.Equal(2, (await again.List("/v1/stripe/events?state=applied")).Count);
         Assert.Equal(2, (await again.Get("/v1/organizations/later/tokens")).Expect(200)["grants"]!.AsArray().Count);
         foreach (var organization in (string[])["acme", "later"])
