@@ -5,15 +5,15 @@ namespace Billing.Api.Stripe;
 // What Stripe has of a customer, and what happened lately.
 public static partial class StripeRequests
 {
-    public static StripeRequest AllSubscriptionsOf(string customer) => StripeRequest.Get("/v1/subscriptions", new() { { "customer", customer }, { "status", "all" } });
+    public static StripeRequest SubscriptionsOf(string customer) => StripeRequest.Get("/v1/subscriptions", new() { { "customer", customer }, { "status", "all" } });
 
-    public static StripeRequest AllInvoicesOf(string customer) => StripeRequest.Get("/v1/invoices", new() { { "customer", customer } });
+    public static StripeRequest InvoicesOf(string customer) => StripeRequest.Get("/v1/invoices", new() { { "customer", customer } });
 
-    public static StripeRequest AllPaymentIntentsOf(string customer) => StripeRequest.Get("/v1/payment_intents", new() { { "customer", customer } });
+    public static StripeRequest PaymentIntentsOf(string customer) => StripeRequest.Get("/v1/payment_intents", new() { { "customer", customer } });
 
-    public static StripeRequest FinishedCheckoutsOf(string customer) => StripeRequest.Get("/v1/checkout/sessions", new() { { "customer", customer }, { "status", "complete" } });
+    public static StripeRequest CheckoutSessionsOf(string customer) => StripeRequest.Get("/v1/checkout/sessions", new() { { "customer", customer }, { "status", "complete" } });
 
-    public static StripeRequest AllChargesOf(string customer) => StripeRequest.Get("/v1/charges", new() { { "customer", customer } });
+    public static StripeRequest ChargesOf(string customer) => StripeRequest.Get("/v1/charges", new() { { "customer", customer } });
 
     public static StripeRequest Invoice(string id) => StripeRequest.Get($"/v1/invoices/{id}");
 

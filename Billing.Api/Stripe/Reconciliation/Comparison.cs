@@ -26,9 +26,12 @@ public sealed record Difference(string Kind, string Object, string Field, string
 
 /// <summary>What makes the ledger say what Stripe says. All of it may be done twice, and its ids are the ones that webhooks use.</summary>
 /// <param name="Says">The command and its id.</param>
-/// <param name="Event">The event that would have done it, if one is known that did not.</param>
-public sealed record Repair(string Says, IReadOnlyList<Command> Commands, string? Event = null)
+/// <param name="Events">Events that would have done it, if any are known that did not: the oldest first.</param>
+public sealed record Repair(string Says, IReadOnlyList<Command> Commands, IReadOnlyList<string> Events)
 {
+    /// <summary>The invoice as it is to be kept.</summary>
+    public StripeInvoice? Invoice { get; init; }
+
     /// <summary>The customer that is to be in the directory, beside the commands.</summary>
     public string? Link { get; init; }
 }
@@ -41,23 +44,29 @@ public sealed class Comparison
 {
     private const string NotAtStripe = "Stripe has nothing under this id: it was removed there by hand, or the key is another account's. Nothing is taken from the organization for that.";
 
+    /// <summary>What happened so lately may be about to be told.</summary>
+    private static readonly Duration UnderWay = Duration.FromMinutes(5);
+
     private static readonly string[] PurchaseTypes = ["payment_intent.succeeded", "checkout.session.completed", "checkout.session.async_payment_succeeded"];
 
     private readonly string organization;
     private readonly FollowedView ledger;
     private readonly IReadOnlyList<string> directory;
+    private readonly IReadOnlyList<StripeInvoice> kept;
     private readonly StripeSide stripe;
     private readonly PriceBook prices;
     private readonly Instant now;
     private readonly List<Difference> found = [];
 
-    private Comparison(string organization, FollowedView ledger, IReadOnlyList<string> directory, StripeSide stripe, PriceBook prices, Instant now) =>
-        (this.organization, this.ledger, this.directory, this.stripe, this.prices, this.now) = (organization, ledger, directory, stripe, prices, now);
+    private Comparison(string organization, FollowedView ledger, IReadOnlyList<string> directory, IReadOnlyList<StripeInvoice> kept, StripeSide stripe, PriceBook prices, Instant now) =>
+        (this.organization, this.ledger, this.directory, this.kept, this.stripe, this.prices, this.now) = (organization, ledger, directory, kept, stripe, prices, now);
 
     /// <param name="directory">The customers whose events are this organization's.</param>
-    public static IReadOnlyList<Difference> Of(string organization, FollowedView ledger, IReadOnlyList<string> directory, StripeSide stripe, PriceBook prices, Instant now)
+    /// <param name="kept">Stripe's invoices as they are kept here.</param>
+    public static IReadOnlyList<Difference> Of(
+        string organization, FollowedView ledger, IReadOnlyList<string> directory, IReadOnlyList<StripeInvoice> kept, StripeSide stripe, PriceBook prices, Instant now)
     {
-        var comparison = new Comparison(organization, ledger, directory, stripe, prices, now);
+        var comparison = new Comparison(organization, ledger, directory, kept, stripe, prices, now);
         comparison.Customers();
         comparison.Subscriptions();
         comparison.Invoices();
@@ -78,15 +87,12 @@ public sealed class Comparison
             {
                 if (isListed) Add("customer", id, "linked", "yes", null, NotAtStripe, null);
             }
-            else if (customer.Get("deleted")?.ValueKind == JsonValueKind.True)
-            {
-                if (isListed) Add("customer", id, "deleted", "no", "yes", explained.Value.Text, explained.Value.Event is { } e ? new Repair($"the event {e} again", [], e) : null);
-            }
-            else if (!isKnown || !isListed)
+            // One that was deleted there is still whose it was; its subscriptions have ended.
+            else if ((!isKnown || !isListed) && customer.Get("deleted")?.ValueKind != JsonValueKind.True)
             {
                 if (customer.Metadata("organization_id") is { } other && other != organization) continue;
                 var link = StripeTranslation.LinkTo(id, now);
-                Add("customer", id, "linked", isKnown ? "yes, but its events find no organization" : "no", "yes", explained.Value.Text, new Repair(Says(link), [link], explained.Value.Event) { Link = id });
+                Add("customer", id, "linked", isKnown ? "yes, but its events find no organization" : "no", "yes", explained.Value.Text, new Repair(Says(link), [link], explained.Value.Events) { Link = id });
             }
         }
     }
@@ -95,6 +101,7 @@ public sealed class Comparison
 
     private void Subscriptions()
     {
+        var live = new List<(Subscription Subscription, Repair? Repair)>();
         foreach (var o in stripe.Subscriptions)
         {
             var id = o.Text("id")!;
@@ -114,7 +121,8 @@ public sealed class Comparison
             var s = follow.Snapshot;
             // The end of a subscription is final, here and at Stripe.
             var isFinal = known?.Order?.Rank == SnapshotRank.Deleted && !s.Ended;
-            var repair = new Lazy<Repair?>(() => isFinal ? null : new Repair($"FollowSubscription stripe:subscription:{id}", translation.Commands, explained.Value.Event));
+            var repair = new Lazy<Repair?>(() => isFinal ? null : new Repair($"FollowSubscription stripe:subscription:{id}", translation.Commands, explained.Value.Newest));
+            if (!s.Ended) live.Add((s, repair.Value));
             if (known is null)
             {
                 Add("subscription", id, "subscription", null, $"{s.Plan} ({Spelling.Of(s.Interval)}), {Spelling.Of(s.Status)}", explained.Value.Text, repair.Value);
@@ -137,11 +145,20 @@ public sealed class Comparison
             void Field(string name, string? mine, string? theirs)
             {
                 if (mine != theirs)
-                    Add("subscription", id, name, mine, theirs, explained.Value.Text, repair.Value, known.Order is { Rank: not SnapshotRank.Refetched } by ? $"stripe:subscription:{id}:{by.EventId}" : null);
+                    Add("subscription", id, name, mine, theirs, explained.Value.Text, repair.Value, known.Order is { } by ? $"stripe:subscription:{id}:{by.EventId}" : null);
             }
         }
+        Own(live);
         foreach (var s in ledger.Subscriptions.Where(s => !s.Ended && stripe.Missing.Contains(s.Id)))
             Add("subscription", s.Id, "subscription", $"{s.Plan} ({Spelling.Of(s.Interval)}), {Spelling.Of(s.Status)}", null, NotAtStripe, null, s.Order is { } by ? $"stripe:subscription:{s.Id}:{by.EventId}" : null);
+    }
+
+    /// <summary>The organization's own is the one that goes on and was created last. The ledger may keep one itself.</summary>
+    private void Own(List<(Subscription Subscription, Repair? Repair)> live)
+    {
+        var (theirs, repair) = live.OrderBy(s => s.Subscription.CreatedAt).ThenBy(s => s.Subscription.Id, StringComparer.Ordinal).LastOrDefault();
+        if (theirs is null || ledger.Own is not { } own || own == theirs.Id || stripe.Missing.Contains(own)) return;
+        Add("subscription", theirs.Id, "own", own, theirs.Id, "Of the subscriptions that go on at Stripe this one was created last; what differs in them is listed.", repair);
     }
 
     // ---- invoices
@@ -152,6 +169,7 @@ public sealed class Comparison
         {
             var id = o.Text("id")!;
             if (NamedOrganization(o) is { } other && other != organization) continue;
+            Mirror(o);
             var known = ledger.Payments.FirstOrDefault(p => p.Invoice == id);
             var status = o.Text("status");
             var explained = new Lazy<Explanation>(() => Explain([id], ["invoice."]));
@@ -161,7 +179,7 @@ public sealed class Comparison
                 var created = told?.Event.Created ?? o.Get("status_transitions")?.Time("paid_at") ?? o.Time("created") ?? now;
                 var translation = Translate("invoice.paid", o, created);
                 var paid = translation.Commands.OfType<RecordPayment>().Single();
-                var repair = new Repair(Says(paid), translation.Commands, explained.Value.Event);
+                var repair = new Repair(Says(paid), translation.Commands, explained.Value.Events);
                 if (known is not { Paid: true })
                 {
                     Add("invoice", id, "paid", known is null ? null : "no", $"yes, {Text(paid.Amount, paid.Currency)}", explained.Value.Text, repair);
@@ -171,6 +189,13 @@ public sealed class Comparison
                 Field(id, "amount", Text(known.Amount, known.Currency), Text(paid.Amount, paid.Currency));
                 Field(id, "subscription", known.Subscription, paid.Subscription);
                 Field(id, "paid_at", Text(known.PaidAt), Text(paid.HappenedAt));
+            }
+            else if (status == "void" && known is not { Paid: true })
+            {
+                if (known?.VoidedAt is not null) continue;
+                var created = EventsAbout(id).FirstOrDefault(e => e.Event.Type == "invoice.voided")?.Event.Created ?? o.Time("created") ?? now;
+                var translation = Translate("invoice.voided", o, created);
+                Add("invoice", id, "voided", known is null ? null : "no", "yes", explained.Value.Text, new Repair(Says(translation.Commands.OfType<VoidPayment>().Single()), translation.Commands, explained.Value.Events));
             }
             else if (known is { Paid: true })
             {
@@ -186,7 +211,7 @@ public sealed class Comparison
                 var translation = Translate("invoice.payment_failed", o, created);
                 var explanation = Explain([id], ["invoice.payment_failed"]);
                 Add("invoice", id, "failed_attempts", known?.FailedAttempts.ToString(CultureInfo.InvariantCulture), attempts.ToString(CultureInfo.InvariantCulture), explanation.Text,
-                    new Repair(Says(translation.Commands.OfType<RecordPayment>().Single()), translation.Commands, explanation.Event));
+                    new Repair(Says(translation.Commands.OfType<RecordPayment>().Single()), translation.Commands, explanation.Events));
             }
         }
         foreach (var p in ledger.Payments.Where(p => stripe.Missing.Contains(p.Invoice)))
@@ -197,6 +222,32 @@ public sealed class Comparison
             if (mine != theirs) Add("invoice", id, name, mine, theirs, $"{Explain([id], ["invoice."]).Text} What is recorded as paid stays so: look at it by hand.", null, $"stripe:invoice:{id}:paid");
         }
     }
+
+    /// <summary>The invoice as it is kept for showing it.</summary>
+    private void Mirror(JsonElement o)
+    {
+        if (MirroredInvoices.Read(o, organization, stripe.LinesOf(o)) is not { } theirs) return;
+        var explained = new Lazy<Explanation>(() => Explain([theirs.Id], ["invoice."]));
+        var repair = new Lazy<Repair>(() => new Repair($"keep {theirs.Id} as Stripe shows it", [], explained.Value.Events) { Invoice = theirs });
+        var mine = kept.FirstOrDefault(i => i.Id == theirs.Id);
+        if (mine is null)
+        {
+            Add("invoice", theirs.Id, "kept", null, $"{theirs.Status}, {Text(theirs.Total, theirs.Currency)}", explained.Value.Text, repair.Value);
+            return;
+        }
+        foreach (var (name, read) in Kept)
+            if (read(mine) != read(theirs)) Add("invoice", theirs.Id, $"kept.{name}", read(mine), read(theirs), explained.Value.Text, repair.Value);
+    }
+
+    private static readonly (string Name, Func<StripeInvoice, string?> Read)[] Kept =
+    [
+        ("status", i => i.Status), ("number", i => i.Number), ("currency", i => i.Currency), ("subtotal", i => Text(i.Subtotal, i.Currency)), ("discount", i => Text(i.Discount, i.Currency)),
+        ("tax", i => Text(i.Tax, i.Currency)), ("total", i => Text(i.Total, i.Currency)), ("credit", i => Text(i.Credit, i.Currency)), ("amount_due", i => Text(i.AmountDue, i.Currency)),
+        ("amount_paid", i => Text(i.AmountPaid, i.Currency)), ("amount_remaining", i => Text(i.AmountRemaining, i.Currency)), ("attempts", i => i.Attempts.ToString(CultureInfo.InvariantCulture)),
+        ("next_attempt_at", i => Text(i.NextAttemptAt)), ("finalized_at", i => Text(i.FinalizedAt)), ("due_at", i => Text(i.DueAt)), ("settled_at", i => Text(i.SettledAt)),
+        ("period_start", i => Text(i.PeriodStart)), ("period_end", i => Text(i.PeriodEnd)), ("subscription", i => i.Subscription), ("problem", i => i.Problem),
+        ("lines", i => string.Join("; ", i.Lines.Select(l => $"{l.Description} {Text(l.Amount, i.Currency)}"))),
+    ];
 
     // ---- token payments
 
@@ -213,7 +264,7 @@ public sealed class Comparison
             if ((translation.Organization ?? organization) != organization || translation.Commands.OfType<PurchaseTokens>().FirstOrDefault() is not { } bought || !seen.Add(bought.Payment)) continue;
 
             var explanation = Explain([about], PurchaseTypes);
-            var repair = new Repair(Says(bought), translation.Commands, explanation.Event);
+            var repair = new Repair(Says(bought), translation.Commands, explanation.Events);
             if (ledger.Purchases.FirstOrDefault(g => g.Payment == bought.Payment) is not { } grant)
             {
                 Add("payment", bought.Payment, "grant", null, $"{bought.Package}, {Text(bought.Amount, bought.Currency)}", explanation.Text, repair);
@@ -231,7 +282,7 @@ public sealed class Comparison
                     Id = $"stripe:returned:{bought.Payment}:{now.ToUnixTimeTicks() / 10}", ContentHash = SHA256.HashData(Encoding.UTF8.GetBytes($"returned:{bought.Payment}:{returned}")), At = now, By = "stripe",
                 };
                 Add("payment", bought.Payment, "returned", $"{grant.Revoked + grant.Debt} tokens", $"{owed} tokens, {Text(returned, bought.Currency)}", back.Text,
-                    new Repair($"ReturnMoney {bought.Payment} {Text(returned, bought.Currency)}", [command], back.Event), bought.Id);
+                    new Repair($"ReturnMoney {bought.Payment} {Text(returned, bought.Currency)}", [command], back.Events), bought.Id);
             }
 
             void Field(string name, string? mine, string? theirs)
@@ -262,12 +313,17 @@ public sealed class Comparison
         var translation = Translate(type, intent, EventsAbout(id).FirstOrDefault(e => e.Event.Type == type)?.Event.Created ?? intent.Time("created") ?? now);
         if (translation.Commands.FirstOrDefault(c => c is PurchaseTokens or FailTopUp) is not { } command) return;
         var explanation = Explain([id], [type]);
-        Add("top_up", pending.Id, "status", "pending", hasFailed ? "failed" : "paid", explanation.Text, new Repair(Says(command), translation.Commands, explanation.Event));
+        Add("top_up", pending.Id, "status", "pending", hasFailed ? "failed" : "paid", explanation.Text, new Repair(Says(command), translation.Commands, explanation.Events));
     }
 
     // ---- explaining
 
-    private readonly record struct Explanation(string Text, string? Event);
+    /// <param name="Events">Those that were not taken, the oldest first.</param>
+    private readonly record struct Explanation(string Text, IReadOnlyList<string> Events)
+    {
+        /// <summary>Of a subscription the newest one says all.</summary>
+        public IReadOnlyList<string> Newest => Events.Count == 0 ? [] : [Events[^1]];
+    }
 
     private IEnumerable<KnownEvent> EventsAbout(string id) => stripe.Events.Where(e => e.Event.Object == id || e.Event.About == id);
 
@@ -279,15 +335,16 @@ public sealed class Comparison
         if (about.LastOrDefault(e => !e.IsTaken) is not { } open)
             return new Explanation(about.Count == 0
                 ? "Stripe has no event of the last 30 days about it."
-                : $"It was changed at Stripe without an event that is known: the last one, {Named(about[^1])}, was taken.", null);
+                : $"It was changed at Stripe without an event that is known: the last one, {Named(about[^1])}, was taken.", []);
         var what = open.Inbox switch
         {
+            null when now - open.Event.Created < UnderWay => "has not arrived yet",
             null => "never arrived",
             { State: InboxState.Failed } failed => $"could not be applied: {failed.Detail}",
             { State: InboxState.Unclaimed } => "waits in the inbox for its organization",
             var waiting => $"is pending in the inbox{(waiting.Detail is null ? "" : $": {waiting.Detail}")}",
         };
-        return new Explanation($"{Named(open)} {what}{(what.EndsWith('.') ? "" : ".")}", open.Event.Id);
+        return new Explanation($"{Named(open)} {what}{(what.EndsWith('.') ? "" : ".")}", [.. about.Where(e => !e.IsTaken).Select(e => e.Event.Id)]);
     }
 
     private static string Named(KnownEvent e) => $"{e.Event.Id} ({e.Event.Type}, {Text(e.Event.Created)})";

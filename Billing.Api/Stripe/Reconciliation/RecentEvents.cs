@@ -14,11 +14,8 @@ public sealed record RecentEvent(string Id, string Type, Instant Created, string
     public static RecentEvent? Of(JsonElement json)
     {
         if (json.Text("id") is not { } id || json.Text("type") is not { } type || json.Time("created") is not { } created || json.Get("data")?.Get("object") is not { } o) return null;
-        var isOfPayment = o.Text("object") is "charge" or "checkout.session" or "refund" or "dispute";
-        return new RecentEvent(
-            id, type, created, o.Text("id"), isOfPayment ? o.Reference("payment_intent") ?? o.Text("id") : o.Text("id"),
-            o.Text("object") == "customer" ? o.Text("id") : o.Reference("customer"),
-            o.Metadata("organization_id") ?? o.Text("client_reference_id") ?? o.Get("parent")?.Get("subscription_details")?.Metadata("organization_id"), o.Number("attempt_count"));
+        var e = new StripeEvent(id, type, created, null, o);
+        return new RecentEvent(id, type, created, o.Text("id"), e.About, e.Customer, e.Organization, o.Number("attempt_count"));
     }
 }
 

@@ -1,5 +1,6 @@
 using System.Text;
 using Billing.Ledger;
+using NodaTime;
 
 namespace Billing.Api.Stripe;
 
@@ -33,14 +34,16 @@ public sealed class Reconciler(Services services) : IDisposable
         var stripe = services.Stripe;
         await recent!.Refresh(stop);
         if (await Compare(organization, stop) is not var (side, differences)) return null;
+        var asked = side.AskedAt;
         var (left, refusals) = (differences, new Dictionary<string, string>());
         for (var round = 0; repair && round < Rounds && left.Any(d => d.Repair is not null); round++)
         {
             var before = left;
             // First as it would have happened by itself. Then the late webhook is one that was here already.
             if (round == 0) await TakeEvents(before, stop);
-            else await RunCommands(organization, before, refusals);
-            left = (await Compare(organization, stop))!.Value.Differences;
+            else await RunCommands(organization, asked, before, refusals);
+            (var again, left) = (await Compare(organization, stop))!.Value;
+            asked = again.AskedAt;
             if (round > 0 && left.Count == before.Count && left.Zip(before).All(p => p.First.IsSameAs(p.Second))) break;
         }
         var versions = await services.Journal.FindCommands(organization, [.. differences.Select(d => d.KnownBy).OfType<string>().Distinct()]);
@@ -59,14 +62,15 @@ public sealed class Reconciler(Services services) : IDisposable
         // The ledger first: so Stripe's word is never the older one.
         if (await services.Host.Organization(organization).Followed() is not { } ledger) return null;
         var directory = await services.Customers.Of(organization);
+        var kept = await services.StripeInvoices.List(organization, null, null, int.MaxValue);
         var side = await StripeSide.Fetch(services.Stripe, recent!, services.Inbox, organization, ledger, directory, services.Clock.Now(), stop);
-        return (side, Comparison.Of(organization, ledger, directory, side, new PriceBook(services.Catalogs, services.Settings.PriceIds), services.Clock.Now()));
+        return (side, Comparison.Of(organization, ledger, directory, kept, side, new PriceBook(services.Catalogs, services.Settings.PriceIds), services.Clock.Now()));
     }
 
     /// <summary>Takes the events that explain differences, the oldest first, as if they had come now.</summary>
     private async Task TakeEvents(IReadOnlyList<Difference> differences, CancellationToken stop)
     {
-        foreach (var id in differences.Select(d => d.Repair?.Event).OfType<string>().Distinct())
+        foreach (var id in differences.SelectMany(d => d.Repair?.Events ?? []).Distinct())
         {
             if (await services.Inbox.Find(id) is null)
             {
@@ -79,7 +83,7 @@ public sealed class Reconciler(Services services) : IDisposable
         }
     }
 
-    private async Task RunCommands(string organization, IReadOnlyList<Difference> differences, Dictionary<string, string> refusals)
+    private async Task RunCommands(string organization, Instant asked, IReadOnlyList<Difference> differences, Dictionary<string, string> refusals)
     {
         foreach (var difference in differences.Where(d => d.Repair is not null))
         {
@@ -89,6 +93,8 @@ public sealed class Reconciler(Services services) : IDisposable
                 var results = await services.Host.Organization(organization).ExecuteAll(repair.Commands, atomic: false);
                 if (results.Select(r => r.Rejection).FirstOrDefault(r => r is not null) is { } refused) refusals[difference.Object] = refused.Message;
             }
+            // A moment later than any event of the same instant: it was asked for after what is kept was read.
+            if (repair.Invoice is { } invoice) await services.StripeInvoices.Save(invoice, asked + Duration.FromTicks(10));
             foreach (var customer in repair.Commands.OfType<LinkCustomer>().Select(l => l.Customer).Append(repair.Link).OfType<string>().Distinct())
                 if (await services.Customers.Link(customer, organization)) await services.StripeEvents.Claim(organization, customer);
         }

@@ -15,16 +15,21 @@ public sealed record KnownEvent(RecentEvent Event, InboxNote? Inbox)
 /// <summary>What Stripe has of one organization.</summary>
 /// <param name="AskedAt">Before the first request: whatever came later may be missing in it.</param>
 /// <param name="Customers">By id, those of the directory and of the ledger; undefined JSON where Stripe has none.</param>
+/// <param name="Lines">All lines of the invoices that show only the first ones, by invoice.</param>
 /// <param name="Sessions">Finished checkout sessions.</param>
 /// <param name="Returned">What went back of token payments, in minor units.</param>
 /// <param name="Missing">Ids that the ledger knows, and Stripe does not.</param>
 /// <param name="Events">Those of the last 30 days about any of it, the oldest first.</param>
 public sealed record StripeSide(
     Instant AskedAt, IReadOnlyDictionary<string, JsonElement> Customers, IReadOnlyList<JsonElement> Subscriptions, IReadOnlyList<JsonElement> Invoices,
-    IReadOnlyList<JsonElement> PaymentIntents, IReadOnlyList<JsonElement> Sessions, IReadOnlyDictionary<string, long> Returned, IReadOnlySet<string> Missing,
+    IReadOnlyDictionary<string, IReadOnlyList<JsonElement>> Lines, IReadOnlyList<JsonElement> PaymentIntents, IReadOnlyList<JsonElement> Sessions, IReadOnlyDictionary<string, long> Returned, IReadOnlySet<string> Missing,
     IReadOnlyList<KnownEvent> Events)
 {
-    public static readonly StripeSide Empty = new(default, new Dictionary<string, JsonElement>(), [], [], [], [], new Dictionary<string, long>(), new HashSet<string>(), []);
+    public static readonly StripeSide Empty = new(default, new Dictionary<string, JsonElement>(), [], [], new Dictionary<string, IReadOnlyList<JsonElement>>(), [], [], new Dictionary<string, long>(), new HashSet<string>(), []);
+
+    /// <summary>Every line of an invoice, as far as it was fetched.</summary>
+    public IReadOnlyList<JsonElement> LinesOf(JsonElement invoice) => Lines.GetValueOrDefault(invoice.Text("id") ?? "")
+        ?? (invoice.Get("lines")?.Get("data") is { ValueKind: JsonValueKind.Array } data ? [.. data.EnumerateArray()] : []);
 
     /// <summary>Token payments: those that name a package themselves.</summary>
     public IEnumerable<JsonElement> TokenPayments => PaymentIntents.Concat(Sessions).Where(p => p.Metadata("token_package") is not null);
@@ -42,11 +47,11 @@ public sealed record StripeSide(
             var customer = await stripe.Find(StripeRequests.Customer(id), stop);
             customers[id] = customer ?? default;
             if (customer is null) continue;
-            await subscriptions.AddAll(stripe.List(StripeRequests.AllSubscriptionsOf(id), stop));
-            await invoices.AddAll(stripe.List(StripeRequests.AllInvoicesOf(id), stop));
-            await intents.AddAll(stripe.List(StripeRequests.AllPaymentIntentsOf(id), stop));
-            await sessions.AddAll(stripe.List(StripeRequests.FinishedCheckoutsOf(id), stop));
-            await charges.AddAll(stripe.List(StripeRequests.AllChargesOf(id), stop));
+            await subscriptions.AddAll(stripe.List(StripeRequests.SubscriptionsOf(id), stop));
+            await invoices.AddAll(stripe.List(StripeRequests.InvoicesOf(id), stop));
+            await intents.AddAll(stripe.List(StripeRequests.PaymentIntentsOf(id), stop));
+            await sessions.AddAll(stripe.List(StripeRequests.CheckoutSessionsOf(id), stop));
+            await charges.AddAll(stripe.List(StripeRequests.ChargesOf(id), stop));
         }
 
         // What was paid without a customer, and what the ledger knows of besides.
@@ -57,6 +62,14 @@ public sealed record StripeSide(
         {
             if (payment.StartsWith("pi_", StringComparison.Ordinal)) await Add(intents, payment, StripeRequests.PaymentIntent(payment));
             else if (payment.StartsWith("cs_", StringComparison.Ordinal)) await Add(sessions, payment, StripeRequests.CheckoutSession(payment));
+        }
+
+        var lines = new Dictionary<string, IReadOnlyList<JsonElement>>();
+        foreach (var invoice in invoices.All.Where(i => i.Get("lines")?.Get("has_more")?.ValueKind == JsonValueKind.True))
+        {
+            var all = new Found();
+            await all.AddAll(stripe.List(StripeRequests.InvoiceLines(invoice.Text("id")!), stop));
+            lines[invoice.Text("id")!] = all.All;
         }
 
         // Refunds may fail and disputes be won: then the charge alone does not say what went back.
@@ -78,7 +91,7 @@ public sealed record StripeSide(
         var events = recent.About(names).Where(e => e.Organization is null || e.Organization == organization).ToList();
         var notes = await inbox.FindAll([.. events.Select(e => e.Id)]);
         return new StripeSide(
-            now, customers, subscriptions.All, invoices.All, intents.All, sessions.All, returned, missing, [.. events.Select(e => new KnownEvent(e, notes.GetValueOrDefault(e.Id)))]);
+            now, customers, subscriptions.All, invoices.All, lines, intents.All, sessions.All, returned, missing, [.. events.Select(e => new KnownEvent(e, notes.GetValueOrDefault(e.Id)))]);
 
         async Task Add(Found list, string id, StripeRequest request)
         {
