@@ -38,24 +38,18 @@ public static class Program
         var snapshots = settings.SnapshotEvery == 0 ? null : new Snapshots(new SnapshotStore(database, TimeProvider.System), settings.SnapshotEvery);
         var catalogs = await new CatalogStore(database, settings.Defaults).PublishFile(settings.CatalogPath, clock.Now());
         var keys = await Startup.OpenKeys(new ApiKeys(database), settings, builder.Configuration, clock.Now());
-        var inbox = new Inbox(database);
 
         // The actors, and who speaks to them.
         var host = new LedgerHost(journal, () => catalogs.Current, settings.MaxResidentBytes, snapshots);
-        var (sent, customers) = (new SentRequests(database), new CustomerDirectory(database));
-        var gateway = Startup.OpenStripe(settings, sent, clock);
-        var invoices = new StripeInvoices(database);
-        var steps = new StripeSteps(gateway, inbox, customers, host, invoices, clock);
-        var stripe = new StripeEvents(inbox, customers, host, catalogs, settings, steps, clock);
         var flags = await Flags.Open(new FlagStore(database), builder.Configuration);
         var (denialIds, heads) = await Startup.OpenSecrets(new SecretStore(database), flags);
-        var services = new Services(
-            host, journal, snapshots?.Store, catalogs, keys, new Profiles(database), inbox, stripe, denialIds, heads, clock, settings, gateway, sent, customers, invoices, flags);
+        var stripe = StripeParts.Open(database, host, catalogs, settings, clock);
+        var services = new Services(host, journal, snapshots?.Store, catalogs, keys, new Profiles(database), stripe, denialIds, heads, clock, settings, flags);
 
         builder.Services.AddParts(services, host, database, time ?? TimeProvider.System).ConfigureHttpJsonOptions(json => ApiJson.Configure(json.SerializerOptions)).AddApiDocument();
 
         var app = builder.Build();
-        app.CloseLast(host, database, gateway, sandbox);
+        app.CloseLast(host, database, stripe.Gateway, sandbox);
         snapshots?.LogTo(app.Logger);
         app.UseProblems(journal.Health);
         app.UseRouting();

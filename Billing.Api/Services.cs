@@ -25,22 +25,34 @@ public sealed class HeadSigner(byte[] key)
 }
 
 /// <summary>What the routes work with. All of it lives as long as the process, so routes capture it once instead of asking for each request.</summary>
-/// <param name="StripeOrNull">The way to Stripe; null without a key.</param>
 public sealed record Services(
-    ILedgerHost Host, WatchedJournal Journal, ISnapshotStore? Snapshots, CatalogStore CatalogStore, ApiKeys Keys, Profiles Profiles, Inbox Inbox, StripeEvents StripeEvents, DenialIds DenialIds,
-    HeadSigner Heads, Clock Clock, Settings Settings, IStripeGateway? StripeOrNull, SentRequests SentRequests, CustomerDirectory Customers, StripeInvoices StripeInvoices, Flags Flags)
+    ILedgerHost Host, WatchedJournal Journal, ISnapshotStore? Snapshots, CatalogStore CatalogStore, ApiKeys Keys, Profiles Profiles, StripeParts StripeParts, DenialIds DenialIds,
+    HeadSigner Heads, Clock Clock, Settings Settings, Flags Flags)
 {
+    /// <summary>The way to Stripe; null without a key.</summary>
+    public IStripeGateway? StripeOrNull => StripeParts.Gateway;
+
     /// <summary>The way to Stripe.</summary>
     /// <exception cref="ApiException">There is none.</exception>
     public IStripeGateway Stripe => StripeOrNull ?? throw NoStripe();
 
     /// <summary>Which customers the organizations are at Stripe.</summary>
-    public StripeCustomers StripeCustomers { get; } = new(StripeOrNull, Customers, Profiles, Host, StripeEvents, Clock);
+    public StripeCustomers StripeCustomers { get; } = new(StripeParts.Gateway, StripeParts.Customers, Profiles, Host, StripeParts.Events, Clock);
 
     /// <summary>Which prices the catalog's are at Stripe.</summary>
-    public StripePrices StripePrices { get; } = new(StripeOrNull, CatalogStore, Settings);
+    public StripePrices StripePrices { get; } = new(StripeParts.Gateway, CatalogStore, Settings);
 
     internal static ApiException NoStripe() => new("stripe_not_configured", "This needs Stripe. Set STRIPE_SECRET_KEY to a secret key (sk_test_… or sk_live_…).");
+
+    public SentRequests SentRequests => StripeParts.Sent;
+
+    public CustomerDirectory Customers => StripeParts.Customers;
+
+    public Inbox Inbox => StripeParts.Inbox;
+
+    public StripeInvoices StripeInvoices => StripeParts.Invoices;
+
+    public StripeEvents StripeEvents => StripeParts.Events;
 
     public Catalogs Catalogs => CatalogStore.Current;
 

@@ -92,10 +92,6 @@ internal static class Startup
         return (settings with { StripeKey = sandbox.ApiKey, StripeAddress = new Uri(sandbox.Url), WebhookSecrets = [.. settings.WebhookSecrets, options.WebhookSecret] }, sandbox);
     }
 
-    /// <summary>The way to Stripe; null without a key.</summary>
-    public static StripeGateway? OpenStripe(Settings settings, SentRequests sent, Clock clock) => settings.StripeKey is not { } key ? null
-        : new StripeGateway(settings.StripeAddress, key, settings.StripeTimeout, settings.StripeRetryDelay, sent, clock);
-
     /// <summary>Requests end first, then the actors finish what they took, then the database is closed.</summary>
     public static void CloseLast(this WebApplication app, LedgerHost host, Database database, StripeGateway? gateway, SandboxServer? sandbox)
     {

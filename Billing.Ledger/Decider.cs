@@ -30,8 +30,7 @@ public static class Decider
         if (command is not OpenOrganization)
         {
             if (!state.IsOpened) return Rejections.OrganizationUnknown(state.Organization);
-            // What became of its last invoices is still to be recorded, a draft is owed only when it is finalized, and what waits is billed yet.
-            if (state.IsClosed && command is not (WriteDue or SettleInvoice or FinalizeInvoice or BillAtStripe) && !(command is CreateInvoice && !state.Billing.Pending.IsEmpty)) return Rejections.OrganizationClosed(state.Organization);
+            if (state.IsClosed && !IsTakenAfterClosing(state, command)) return Rejections.OrganizationClosed(state.Organization);
         }
 
         if (command is AdvanceClock advance) return Accounts.Decide(state, catalogs, advance);
@@ -40,6 +39,15 @@ public static class Decider
         if (state.DueAt is { } due && due <= now) return DecideAfterDue(state, catalogs, command, now);
         return Then(state, catalogs, command, Route(state, catalogs, command, now), now);
     }
+
+    /// <summary>Nobody asks for anything new then. What happened at Stripe is recorded all the same; and what is owed is billed, and what becomes of it.</summary>
+    private static bool IsTakenAfterClosing(State state, Command command) => command switch
+    {
+        FollowSubscription or RecordPayment or VoidPayment or PurchaseTokens or DatePurchase or ReturnMoney or FailTopUp => true,
+        WriteDue or BillAtStripe or FinalizeInvoice or SettleInvoice => true,
+        CreateInvoice => !state.Billing.Pending.IsEmpty,
+        _ => false,
+    };
 
     private static Decision Route(State state, Catalogs catalogs, Command command, Instant now) => command switch
     {

@@ -138,7 +138,7 @@ internal sealed record Payer(string Customer, string? Method)
 
     private static async Task<string?> OfSubscription(IStripeGateway stripe, string customer, CancellationToken stop)
     {
-        await foreach (var subscription in stripe.List(StripeRequests.AllSubscriptionsOf(customer), stop))
+        await foreach (var subscription in stripe.List(StripeRequests.SubscriptionsOf(customer), stop))
             if (subscription.Reference("default_payment_method") is { } method) return method;
         return null;
     }

@@ -42,7 +42,7 @@ internal sealed class Auditor
     {
         Require(e.Version == version + 1, $"Event {e.Version} follows event {version}.");
         Require(e.RecordedAt >= recordedAt, $"Event {e.Version} was recorded at {e.RecordedAt}, before the one before it at {recordedAt}.");
-        Require(plans.Closed is null || IsOfTheClock(e), $"Event {e.Version} changes an organization that is closed.");
+        Require(plans.Closed is null || ComesAfterTheEnd(e), $"Event {e.Version} changes an organization that is closed.");
         Require(e is OrganizationOpened || plans.Opened is not null, $"Event {e.Version} changes an organization that is not open.");
         (version, recordedAt) = (e.Version, e.RecordedAt);
         switch (e)
@@ -141,9 +141,10 @@ internal sealed class Auditor
         alerts.Moved(e.EffectiveAt);
     }
 
-    /// <summary>What time brings, and what becomes of the last invoice, comes after an organization's end too.</summary>
-    private static bool IsOfTheClock(LedgerEvent e) =>
-        e is QuotaReset or TokensExpired or TokensRevoked or HoldEnded or OverrideSet { Removed: true } or LinesAdded or LinesBilledAtStripe or InvoiceCreated or InvoiceFinalized or InvoiceSettled;
+    /// <summary>What time brings, what happened at Stripe, and what becomes of the last invoice, comes after an organization's end too.</summary>
+    private static bool ComesAfterTheEnd(LedgerEvent e) =>
+        e is QuotaReset or TokensExpired or HoldEnded or OverrideSet { Removed: true } or LinesAdded or LinesBilledAtStripe or InvoiceCreated or InvoiceFinalized or InvoiceSettled
+            or SubscriptionChanged { Followed.Kept: null } or PaymentRecorded or PaymentVoided or TokensPurchased or PurchaseDated or TokensRevoked or TopUpEnded;
 
     /// <summary>Whatever the clock had brought by then was written before the command's own events, and whatever they bring about behind them.</summary>
     public void EndOfAppend(Catalogs catalogs)

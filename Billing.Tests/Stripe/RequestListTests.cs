@@ -113,11 +113,11 @@ public sealed class RequestListTests
         (nameof(StripeRequests.TopUp), StripeRequests.TopUp("acme", "cus_1", "pm_1", new PendingTopUpView("tu_7", "starter", 100_000, new Money(500, "usd"), Now))),
 
         // Reconciling.
-        (nameof(StripeRequests.AllSubscriptionsOf), StripeRequests.AllSubscriptionsOf("cus_1")),
-        (nameof(StripeRequests.AllInvoicesOf), StripeRequests.AllInvoicesOf("cus_1")),
-        (nameof(StripeRequests.AllPaymentIntentsOf), StripeRequests.AllPaymentIntentsOf("cus_1")),
-        (nameof(StripeRequests.FinishedCheckoutsOf), StripeRequests.FinishedCheckoutsOf("cus_1")),
-        (nameof(StripeRequests.AllChargesOf), StripeRequests.AllChargesOf("cus_1")),
+        (nameof(StripeRequests.SubscriptionsOf), StripeRequests.SubscriptionsOf("cus_1")),
+        (nameof(StripeRequests.InvoicesOf), StripeRequests.InvoicesOf("cus_1")),
+        (nameof(StripeRequests.PaymentIntentsOf), StripeRequests.PaymentIntentsOf("cus_1")),
+        (nameof(StripeRequests.CheckoutSessionsOf), StripeRequests.CheckoutSessionsOf("cus_1")),
+        (nameof(StripeRequests.ChargesOf), StripeRequests.ChargesOf("cus_1")),
         (nameof(StripeRequests.Invoice), StripeRequests.Invoice("in_1")),
         (nameof(StripeRequests.PaymentIntent), StripeRequests.PaymentIntent("pi_1")),
         (nameof(StripeRequests.InvoiceLines), StripeRequests.InvoiceLines("in_1")),

@@ -17,7 +17,7 @@ public static partial class StripeRequests
     {
         Find = async stripe =>
         {
-            await foreach (var made in stripe.List(AllInvoicesOf(customer)))
+            await foreach (var made in stripe.List(InvoicesOf(customer)))
                 if (made.Metadata("billing_of") == about && made.Text("currency") == currency) return made;
             return null;
         },
@@ -68,7 +68,7 @@ public static partial class StripeRequests
     /// <summary>The payment that was made for a top-up, or null.</summary>
     public static async Task<System.Text.Json.JsonElement?> FindTopUp(IStripeGateway stripe, string customer, string topUp)
     {
-        await foreach (var made in stripe.List(AllPaymentIntentsOf(customer)))
+        await foreach (var made in stripe.List(PaymentIntentsOf(customer)))
             if (made.Metadata("top_up") == topUp) return made;
         return null;
     }
