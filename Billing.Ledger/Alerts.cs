@@ -26,6 +26,8 @@ public static class Alerts
     /// <summary>What a decision's events bring about: alerts, and a request for a top-up.</summary>
     internal static IReadOnlyList<LedgerEvent> After(State before, Catalogs catalogs, ImmutableArray<LedgerEvent> events, Instant now)
     {
+        // Nobody is warned of what comes after the end.
+        if (before.IsClosed) return [];
         // The common consume is looked at without folding it: it crosses nothing.
         if (events is [UsageRecorded use] && !MovesTokens(before, catalogs, use, now))
             return Threshold(before, catalogs, use.Feature, use, now) is { } crossed ? [crossed] : [];

@@ -49,6 +49,7 @@ public sealed partial class TestApi : IAsyncDisposable
     private readonly string folder;
     private readonly string catalog;
     private readonly string[] args;
+    /// <summary>The one of those started one after the other that runs.</summary>
     private StrongBox<TestApi?>? latest;
     private SandboxServer? sandbox;
     private bool keepsFolder;
@@ -172,7 +173,7 @@ public sealed partial class TestApi : IAsyncDisposable
     }
 
     /// <summary>Runs what a timer would: windows that ended, tokens that expired.</summary>
-    public Task<int> RunDueWork() => app.Services.GetRequiredService<DueWork>().RunOnce();
+    public Task<int> RunDueWork() => (latest?.Value ?? this).app.Services.GetRequiredService<DueWork>().RunOnce();
 
     /// <summary>The Stripe that it was started beside.</summary>
     public SandboxServer Sandbox => sandbox ?? throw new InvalidOperationException("Start it with StartWithStripe.");
@@ -196,7 +197,7 @@ public sealed partial class TestApi : IAsyncDisposable
     }
 
     /// <summary>Runs what a timer would: everything that speaks to Stripe by itself.</summary>
-    public Task RunStripeWork() => app.Services.GetRequiredService<StripeWork>().RunUntilDone();
+    public Task RunStripeWork() => (latest?.Value ?? this).app.Services.GetRequiredService<StripeWork>().RunUntilDone();
 
     // ---- speaking HTTP
 

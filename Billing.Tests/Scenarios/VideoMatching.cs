@@ -280,7 +280,7 @@ public sealed class VideoMatching
 
         Assert.All(StripeTranslation.Table.Keys, type =>
         {
-            var places = sources.SelectMany(f => File.ReadLines(f).Where(line => line.Contains($"[\"{type}\"]", StringComparison.Ordinal)).Select(_ => f));
+            var places = sources.SelectMany(f => File.ReadLines(f).Where(line => line.Contains($"[\"{type}\"] =", StringComparison.Ordinal)).Select(_ => f));
             Assert.Equal(table, Assert.Single(places));
         });
     }
