@@ -30,7 +30,7 @@ public sealed class ComparisonTests
     private static JsonElement Json(JsonObject o) => JsonSerializer.SerializeToElement(o);
 
     private static IReadOnlyList<Difference> Compare(FollowedView ledger, StripeSide side, params StripeInvoice[] kept) =>
-        Comparison.Of("acme", ledger, ["cus_1"], kept, side, new PriceBook(Sold, new Dictionary<string, (string, BillingInterval)>()), Now);
+        Comparison.Of("acme", ledger, ["cus_1"], kept, [], side, new PriceBook(Sold, new Dictionary<string, (string, BillingInterval)>()), Now);
 
     private static KnownEvent Told(string id, string type, string about, InboxNote? inbox, Instant? at = null) => new(new RecentEvent(id, type, at ?? Start, about, about, "cus_1", "acme", null), inbox);
 
@@ -212,5 +212,39 @@ public sealed class ComparisonTests
         var gone = Compare(Ledger with { Payments = [payment] }, Side with { Missing = new HashSet<string> { "in_1" } }).Single();
 
         Assert.Equal(("invoice", "in_1", "paid, 35.00 usd", null, null), (gone.Kind, gone.Object, gone.Ledger, gone.Stripe, gone.Repair));
+    }
+
+    [Fact]
+    public void what_the_ledger_charges_on_an_invoice_is_on_one_at_stripe()
+    {
+        static JsonElement Invoice(string id, params (string Line, long Amount)[] lines) => Json(new JsonObject
+        {
+            ["id"] = id, ["status"] = "draft",
+            ["lines"] = new JsonObject { ["data"] = new JsonArray([.. lines.Select(l => new JsonObject { ["amount"] = l.Amount, ["metadata"] = new JsonObject { ["billing_line"] = l.Line } })]) },
+        });
+        var billed = new BilledLines("in_1", 12, 2, 700, "usd");
+
+        Assert.Empty(Overage(Invoice("in_1", ("12-0", 300), ("12-1", 400), ("123-0", 5))));
+        // The first was closed before all of it was there.
+        Assert.Empty(Overage(Invoice("in_1", ("12-0", 300)), Invoice("in_2", ("12-1", 400))));
+        var missing = Assert.Single(Overage(Invoice("in_1", ("12-0", 300))));
+        Assert.Equal(("overage", "in_1", "7.00 usd in 2 lines", "3.00 usd"), (missing.Kind, missing.Object, missing.Ledger, missing.Stripe));
+        Assert.Equal("in_1", missing.Repair!.AddTo!.Value.GetProperty("id").GetString());
+
+        IEnumerable<Difference> Overage(params JsonElement[] invoices) =>
+            Comparison.Of("acme", Ledger, ["cus_1"], [], [billed], Side with { Invoices = invoices }, new PriceBook(Sold, new Dictionary<string, (string, BillingInterval)>()), Now).Where(d => d.Kind == "overage");
+    }
+
+    [Fact]
+    public void an_invoice_is_kept_as_stripe_shows_it()
+    {
+        var o = new JsonObject { ["id"] = "in_1", ["status"] = "open", ["created"] = Start.ToUnixTimeSeconds(), ["currency"] = "usd", ["total"] = 3500, ["amount_due"] = 3500, ["customer"] = "cus_1" };
+        var kept = MirroredInvoices.Read(Json(o), "acme")!;
+
+        Assert.Empty(Compare(Ledger, Side with { Invoices = [Json(o)] }, kept));
+        Assert.Equal("kept", Compare(Ledger, Side with { Invoices = [Json(o)] }).Single().Field);
+        var changed = Compare(Ledger, Side with { Invoices = [Json(o.With(("number", "A-1"), ("amount_remaining", 3500)))] }, kept);
+        Assert.Equal([("kept.number", null, "A-1"), ("kept.amount_remaining", "0.00 usd", "35.00 usd")], changed.Select(d => (d.Field, d.Ledger, d.Stripe)));
+        Assert.Equal("A-1", changed[0].Repair!.Invoice!.Number);
     }
 }

@@ -211,7 +211,7 @@ public sealed class ReconciliationTests
         var path = Path.Combine(Directory.CreateTempSubdirectory("billing-").FullName, "catalog.json");
         await File.WriteAllTextAsync(path, catalog.ToJsonString());
         await using var api = await first.Restart(path);
-        await RepairedForGood(api, stripe);
+        await RepairedForGood(api, new AtStripe(api));
         Assert.Equal(7, (await api.Get("/v1/organizations/acme/tokens")).Number("balance"));
     }
 

@@ -10,7 +10,7 @@ using NodaTime;
 namespace Billing.Api.Stripe;
 
 /// <summary>One field in which the ledger and Stripe differ.</summary>
-/// <param name="Kind">customer, subscription, invoice, payment or top_up.</param>
+/// <param name="Kind">customer, subscription, invoice, overage, payment or top_up.</param>
 /// <param name="Object">Stripe's id.</param>
 /// <param name="Ledger">What the ledger says; null for nothing.</param>
 /// <param name="Stripe">What Stripe says; null for nothing.</param>
@@ -32,9 +32,16 @@ public sealed record Repair(string Says, IReadOnlyList<Command> Commands, IReadO
     /// <summary>The invoice as it is to be kept.</summary>
     public StripeInvoice? Invoice { get; init; }
 
+    /// <summary>The invoice that what was used is to be added to once more.</summary>
+    public JsonElement? AddTo { get; init; }
+
     /// <summary>The customer that is to be in the directory, beside the commands.</summary>
     public string? Link { get; init; }
 }
+
+/// <summary>What the ledger charges on an invoice of Stripe's, besides what is sold there: the overage of a period.</summary>
+/// <param name="Version">Of the event that says so: each line at Stripe is named by it.</param>
+public sealed record BilledLines(string Invoice, long Version, int Count, long Amount, string Currency);
 
 /// <summary>
 /// The ledger's word against Stripe's, field by field. Pure. What Stripe's objects should have come to is said by the translation
@@ -53,23 +60,25 @@ public sealed class Comparison
     private readonly FollowedView ledger;
     private readonly IReadOnlyList<string> directory;
     private readonly IReadOnlyList<StripeInvoice> kept;
+    private readonly IReadOnlyList<BilledLines> billed;
     private readonly StripeSide stripe;
     private readonly PriceBook prices;
     private readonly Instant now;
     private readonly List<Difference> found = [];
 
-    private Comparison(string organization, FollowedView ledger, IReadOnlyList<string> directory, IReadOnlyList<StripeInvoice> kept, StripeSide stripe, PriceBook prices, Instant now) =>
-        (this.organization, this.ledger, this.directory, this.kept, this.stripe, this.prices, this.now) = (organization, ledger, directory, kept, stripe, prices, now);
+    private Comparison(string organization, FollowedView ledger, IReadOnlyList<string> directory, IReadOnlyList<StripeInvoice> kept, IReadOnlyList<BilledLines> billed, StripeSide stripe, PriceBook prices, Instant now) =>
+        (this.organization, this.ledger, this.directory, this.kept, this.billed, this.stripe, this.prices, this.now) = (organization, ledger, directory, kept, billed, stripe, prices, now);
 
     /// <param name="directory">The customers whose events are this organization's.</param>
     /// <param name="kept">Stripe's invoices as they are kept here.</param>
     public static IReadOnlyList<Difference> Of(
-        string organization, FollowedView ledger, IReadOnlyList<string> directory, IReadOnlyList<StripeInvoice> kept, StripeSide stripe, PriceBook prices, Instant now)
+        string organization, FollowedView ledger, IReadOnlyList<string> directory, IReadOnlyList<StripeInvoice> kept, IReadOnlyList<BilledLines> billed, StripeSide stripe, PriceBook prices, Instant now)
     {
-        var comparison = new Comparison(organization, ledger, directory, kept, stripe, prices, now);
+        var comparison = new Comparison(organization, ledger, directory, kept, billed, stripe, prices, now);
         comparison.Customers();
         comparison.Subscriptions();
         comparison.Invoices();
+        comparison.Overage();
         comparison.Payments();
         comparison.TopUp();
         return comparison.found;
@@ -248,6 +257,26 @@ public sealed class Comparison
         ("period_start", i => Text(i.PeriodStart)), ("period_end", i => Text(i.PeriodEnd)), ("subscription", i => i.Subscription), ("problem", i => i.Problem),
         ("lines", i => string.Join("; ", i.Lines.Select(l => $"{l.Description} {Text(l.Amount, i.Currency)}"))),
     ];
+
+    // ---- overage
+
+    /// <summary>Where an invoice was closed too soon, what the ledger charges on it is on a later one.</summary>
+    private void Overage()
+    {
+        var lines = stripe.Invoices.SelectMany(stripe.LinesOf).Select(l => (Name: l.Metadata(BillingLine), Amount: l.Number("amount") ?? 0)).Where(l => l.Name is not null).ToList();
+        foreach (var mine in billed)
+        {
+            var theirs = lines.Where(l => l.Name!.StartsWith(string.Create(CultureInfo.InvariantCulture, $"{mine.Version}-"), StringComparison.Ordinal)).Sum(l => l.Amount);
+            if (theirs == mine.Amount) continue;
+            var invoice = stripe.Invoices.FirstOrDefault(i => i.Text("id") == mine.Invoice);
+            var repair = invoice.ValueKind == JsonValueKind.Undefined ? null : new Repair($"the invoice items of version {mine.Version} once more", [], []) { AddTo = invoice };
+            Add("overage", mine.Invoice, "lines", $"{Text(mine.Amount, mine.Currency)} in {mine.Count} lines", Text(theirs, mine.Currency),
+                "Adding it at Stripe was broken off, is under way, or was undone there by hand.", repair, $"stripe:invoice:{mine.Invoice}:usage");
+        }
+    }
+
+    /// <summary>The metadata that names the ledger's line: its event's version and its place.</summary>
+    private const string BillingLine = "billing_line";
 
     // ---- token payments
 

@@ -1,4 +1,6 @@
 using System.Text;
+using System.Text.Json;
+using Billing.Grains.Journal;
 using Billing.Ledger;
 using NodaTime;
 
@@ -25,6 +27,9 @@ public sealed class Reconciler(Services services) : IDisposable
     /// <summary>A purchase is repaired before what went back of it can be.</summary>
     private const int Rounds = 4;
 
+    /// <summary>Adds to an invoice at Stripe what the ledger charges on it, as when it was created there. What is there already is not added again.</summary>
+    public Func<string, JsonElement, CancellationToken, Task> AddToDraft { get; set; } = (_, _, _) => Task.CompletedTask;
+
     private readonly RecentEvents? recent = services.StripeOrNull is { } stripe ? new RecentEvents(stripe, services.Clock) : null;
 
     /// <summary>Compares one organization.</summary>
@@ -41,7 +46,7 @@ public sealed class Reconciler(Services services) : IDisposable
             var before = left;
             // First as it would have happened by itself. Then the late webhook is one that was here already.
             if (round == 0) await TakeEvents(before, stop);
-            else await RunCommands(organization, asked, before, refusals);
+            else await RunCommands(organization, asked, before, refusals, stop);
             (var again, left) = (await Compare(organization, stop))!.Value;
             asked = again.AskedAt;
             if (round > 0 && left.Count == before.Count && left.Zip(before).All(p => p.First.IsSameAs(p.Second))) break;
@@ -64,7 +69,18 @@ public sealed class Reconciler(Services services) : IDisposable
         var directory = await services.Customers.Of(organization);
         var kept = await services.StripeInvoices.List(organization, null, null, int.MaxValue);
         var side = await StripeSide.Fetch(services.Stripe, recent!, services.Inbox, organization, ledger, directory, services.Clock.Now(), stop);
-        return (side, Comparison.Of(organization, ledger, directory, kept, side, new PriceBook(services.Catalogs, services.Settings.PriceIds), services.Clock.Now()));
+        return (side, Comparison.Of(organization, ledger, directory, kept, await BilledLines(organization, side), side, new PriceBook(services.Catalogs, services.Settings.PriceIds), services.Clock.Now()));
+    }
+
+    /// <summary>What the ledger charges on these invoices: the command is named after the invoice.</summary>
+    private async Task<IReadOnlyList<BilledLines>> BilledLines(string organization, StripeSide side)
+    {
+        var ids = side.Invoices.Select(i => i.Text("id")!).ToDictionary(id => $"stripe:invoice:{id}:usage");
+        var billed = new List<BilledLines>();
+        foreach (var (command, recorded) in await services.Journal.FindCommands(organization, [.. ids.Keys]))
+            if (await services.Journal.ReadStream(organization, recorded.Version, 1) is [{ IsArchived: false } stored] && EventCodec.Default.Decode(stored) is LinesBilledAtStripe e)
+                billed.Add(new BilledLines(ids[command], e.Version, e.Lines.Length, e.Lines.Sum(l => l.Amount), e.Lines[0].Currency));
+        return billed;
     }
 
     /// <summary>Takes the events that explain differences, the oldest first, as if they had come now.</summary>
@@ -83,7 +99,7 @@ public sealed class Reconciler(Services services) : IDisposable
         }
     }
 
-    private async Task RunCommands(string organization, Instant asked, IReadOnlyList<Difference> differences, Dictionary<string, string> refusals)
+    private async Task RunCommands(string organization, Instant asked, IReadOnlyList<Difference> differences, Dictionary<string, string> refusals, CancellationToken stop)
     {
         foreach (var difference in differences.Where(d => d.Repair is not null))
         {
@@ -95,6 +111,7 @@ public sealed class Reconciler(Services services) : IDisposable
             }
             // A moment later than any event of the same instant: it was asked for after what is kept was read.
             if (repair.Invoice is { } invoice) await services.StripeInvoices.Save(invoice, asked + Duration.FromTicks(10));
+            if (repair.AddTo is { } draft) await AddToDraft(organization, draft, stop);
             foreach (var customer in repair.Commands.OfType<LinkCustomer>().Select(l => l.Customer).Append(repair.Link).OfType<string>().Distinct())
                 if (await services.Customers.Link(customer, organization)) await services.StripeEvents.Claim(organization, customer);
         }
