@@ -97,6 +97,13 @@ internal sealed class StripeSide(string organization, Dice dice, bool subscribes
         var attempts = dice.Between(0, 3);
         for (var attempt = 1; attempt <= attempts; attempt++) Pay(invoice, of, false, attempt, now - Duration.FromHours(30 * (attempts - attempt)));
         if (dice.Percent(60)) Pay(invoice, of, true, 0, now);
+        else if (dice.Percent(25)) Void(invoice, of, now);
+    }
+
+    private void Void(string invoice, string subscription, Instant at)
+    {
+        var id = $"stripe:invoice:{invoice}:voided";
+        undelivered.Add(new VoidPayment(invoice, subscription, "usd", at) { Id = id, ContentHash = Hash(id), At = at });
     }
 
     private void Pay(string invoice, string subscription, bool paid, int attempt, Instant at)
