@@ -101,8 +101,8 @@ public sealed class Inbox(Database database)
 
     /// <summary>What was said of this object by events of these types, and came to nothing or to something else, is pending again.</summary>
     public Task<int> Reopen(string about, IReadOnlyCollection<string> types) => writer.Write(c => c.Execute(
-        "UPDATE inbox SET state = 'pending', next_try_at = 0 WHERE object = @about AND state IN ('applied', 'ignored', 'unclaimed') AND payload IS NOT NULL AND type IN @types",
-        new { about, types }));
+        $"UPDATE inbox SET state = 'pending', next_try_at = 0 WHERE object = @about AND state IN ('applied', 'ignored', 'unclaimed') AND payload IS NOT NULL AND type IN ({Names(types)})",
+        Parameters(types, about)));
 
     public async Task<InboxEvent?> Find(string id) => await database.Read(c =>
         c.Query<Row>($"SELECT {Columns} FROM {From} WHERE i.id = @id", new { id }).SingleOrDefault()?.ToEvent());
@@ -112,7 +112,7 @@ public sealed class Inbox(Database database)
     {
         var found = new Dictionary<string, InboxNote>();
         foreach (var some in ids.Chunk(500))
-            foreach (var row in await database.Read(c => c.Query<(string Id, string State, string? Detail)>("SELECT id, state, detail FROM inbox WHERE id IN @some", new { some }).AsList()))
+            foreach (var row in await database.Read(c => c.Query<(string Id, string State, string? Detail)>($"SELECT id, state, detail FROM inbox WHERE id IN ({Names(some)})", Parameters(some)).AsList()))
                 found[row.Id] = new InboxNote(Enum.Parse<InboxState>(row.State, ignoreCase: true), row.Detail);
         return found;
     }
@@ -151,6 +151,17 @@ public sealed class Inbox(Database database)
         new { before = Micros.Of(now - KeepPayloads) }));
 
     private static string Name(InboxState state) => state.ToString().ToLowerInvariant();
+
+    // SQLite and PostgreSQL have no way in common to hand over a list.
+    private static string Names(IReadOnlyCollection<string> values) => string.Join(", ", values.Select((_, i) => $"@v{i}"));
+
+    private static DynamicParameters Parameters(IReadOnlyCollection<string> values, string? about = null)
+    {
+        var parameters = new DynamicParameters();
+        if (about is not null) parameters.Add("about", about);
+        foreach (var (i, value) in values.Index()) parameters.Add($"v{i}", value);
+        return parameters;
+    }
 }
 
 /// <summary>Which organization a customer at the payment provider is. Kept beside the ledger's events, so that an event which names only a customer finds its organization; the first link stands.</summary>
