@@ -1,4 +1,4 @@
--- What is done at Stripe, and what Stripe says.
+-- What is done at Stripe, and what Stripe says. Every number is a BIGINT, as it is in SQLite, so that one reader reads both.
 
 ALTER TABLE inbox ADD COLUMN attempts BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE inbox ADD COLUMN next_try_at BIGINT NOT NULL DEFAULT 0;   -- microseconds since 1970: a pending event waits until then
@@ -19,7 +19,7 @@ CREATE TABLE stripe_requests (
   form            BYTEA,                    -- exactly what was sent first; personal data: removed after two days
   sent_at         BIGINT  NOT NULL,         -- when it was first sent, in microseconds since 1970
   answered_at     BIGINT,
-  status          INTEGER,                  -- HTTP
+  status          BIGINT,                   -- HTTP
   object          TEXT    COLLATE "C",      -- the id of what it made or changed
   error           TEXT                      -- Stripe's error, for a payment that was refused
 );
@@ -46,7 +46,7 @@ CREATE TABLE stripe_tasks (
   organization  TEXT    COLLATE "C" NOT NULL,
   version       BIGINT  NOT NULL,           -- of the event
   kind          TEXT    COLLATE "C" NOT NULL,
-  attempts      INTEGER NOT NULL DEFAULT 0,
+  attempts      BIGINT  NOT NULL DEFAULT 0,
   next_try_at   BIGINT  NOT NULL,           -- microseconds since 1970
   detail        TEXT,                       -- why it could not be done the last time
   PRIMARY KEY (organization, version)
@@ -63,7 +63,7 @@ CREATE TABLE leases (
 
 CREATE TABLE flags (
   name          TEXT    COLLATE "C" PRIMARY KEY,
-  percent       INTEGER NOT NULL,           -- of the organizations that it is on for: 0 to 100
+  percent       BIGINT  NOT NULL,           -- of the organizations that it is on for: 0 to 100
   updated_at    BIGINT  NOT NULL,           -- microseconds since 1970
   updated_by    TEXT
 );
