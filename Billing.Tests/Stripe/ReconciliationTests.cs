@@ -342,4 +342,27 @@ public sealed class ReconciliationTests
         await api.RunStripeWork();
         Assert.Empty(Told(await Reconcile(api)));
     }
+
+    [Fact]
+    public async Task overage_on_stripes_renewal_is_the_ledgers_to_the_cent()
+    {
+        await using var api = await TestApi.StartWithStripe("quantum", "2026-11-01T00:00:00Z");
+        await api.Open("acme");
+        using var stripe = new AtStripe(api);
+        await stripe.Subscribe("acme", await stripe.Customer("acme"), "professional-month");
+        await api.Settle();
+        (await api.Use("acme", "quantum_jobs", 145)).Expect(201);
+        await api.AdvanceTo("2026-12-01T00:10:00Z");
+        Assert.Single(await api.Ledger("acme", "lines-billed-at-stripe"));
+        Assert.Empty(Told(await Reconcile(api)));
+
+        // Somebody takes it off the draft by hand.
+        (await stripe.Delete($"/v1/invoiceitems/{api.Sandbox.All("invoiceitem").Single()["id"]}")).Ok();
+        await api.Settle();
+
+        var found = await Reconcile(api);
+
+        Assert.Equal(["overage.lines: 22.50 usd in 1 lines / 0.00 usd"], Told(found));
+        Assert.Contains("undone there by hand. The ledger says otherwise since version", found.String("differences.0.explained_by"));
+    }
 }

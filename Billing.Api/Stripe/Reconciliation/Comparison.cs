@@ -150,6 +150,7 @@ public sealed class Comparison
             Field("cancel_at", Text(known.CancelAt), Text(s.CancelAt));
             Field("canceled_at", Text(known.CanceledAt), Text(s.CanceledAt));
             Field("ended_at", Text(known.EndedAt), Text(s.EndedAt));
+            Field("scheduled", Text(known.Scheduled), Text(s.Scheduled));
 
             void Field(string name, string? mine, string? theirs)
             {
@@ -391,6 +392,8 @@ public sealed class Comparison
         invoice.Metadata("organization_id") ?? invoice.Get("parent")?.Get("subscription_details")?.Metadata("organization_id");
 
     private static string Says(Command command) => $"{command.GetType().Name} {command.Id}";
+
+    private static string? Text(ScheduledChange? change) => change is null ? null : $"{change.Plan} ({Spelling.Of(change.Interval)})";
 
     private static string Text(bool value) => value ? "yes" : "no";
 

@@ -1,5 +1,4 @@
 using System.Text;
-using System.Text.Json;
 using Billing.Grains.Journal;
 using Billing.Ledger;
 using NodaTime;
@@ -26,9 +25,6 @@ public sealed class Reconciler(Services services) : IDisposable
 {
     /// <summary>A purchase is repaired before what went back of it can be.</summary>
     private const int Rounds = 4;
-
-    /// <summary>Adds to an invoice at Stripe what the ledger charges on it, as when it was created there. What is there already is not added again.</summary>
-    public Func<string, JsonElement, CancellationToken, Task> AddToDraft { get; set; } = (_, _, _) => Task.CompletedTask;
 
     private readonly RecentEvents? recent = services.StripeOrNull is { } stripe ? new RecentEvents(stripe, services.Clock) : null;
 
@@ -111,7 +107,7 @@ public sealed class Reconciler(Services services) : IDisposable
             }
             // A moment later than any event of the same instant: it was asked for after what is kept was read.
             if (repair.Invoice is { } invoice) await services.StripeInvoices.Save(invoice, asked + Duration.FromTicks(10));
-            if (repair.AddTo is { } draft) await AddToDraft(organization, draft, stop);
+            if (repair.AddTo is { } draft) await services.StripeEvents.Steps.AddToDraft(organization, draft, stop);
             foreach (var customer in repair.Commands.OfType<LinkCustomer>().Select(l => l.Customer).Append(repair.Link).OfType<string>().Distinct())
                 if (await services.Customers.Link(customer, organization)) await services.StripeEvents.Claim(organization, customer);
         }
