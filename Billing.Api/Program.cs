@@ -50,6 +50,7 @@ public static class Program
 
         var app = builder.Build();
         app.CloseLast(host, database, stripe.Gateway, sandbox);
+        stripe.Attach(app);
         snapshots?.LogTo(app.Logger);
         app.UseProblems(journal.Health);
         app.UseRouting();

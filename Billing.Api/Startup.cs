@@ -93,11 +93,8 @@ internal static class Startup
     }
 
     /// <summary>Requests end first, then the actors finish what they took, then the database is closed.</summary>
-    public static void CloseLast(this WebApplication app, LedgerHost host, Database database, StripeGateway? gateway, SandboxServer? sandbox)
-    {
-        if (gateway is not null) gateway.Log = app.Logger;
+    public static void CloseLast(this WebApplication app, LedgerHost host, Database database, StripeGateway? gateway, SandboxServer? sandbox) =>
         app.Lifetime.ApplicationStopped.Register(() => Close(host, database, gateway, sandbox).GetAwaiter().GetResult());
-    }
 
     /// <summary>The ledger goes on without snapshots; whoever looks after it should know that it does.</summary>
     public static void LogTo(this Snapshots snapshots, ILogger log) => snapshots.Log = (message, e) => log.LogWarning(e, "{Message}", message);

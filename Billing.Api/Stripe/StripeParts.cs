@@ -15,4 +15,11 @@ public sealed record StripeParts(StripeGateway? Gateway, SentRequests Sent, Cust
         var steps = new StripeSteps(gateway, inbox, customers, host, invoices, clock);
         return new StripeParts(gateway, sent, customers, inbox, invoices, new StripeEvents(inbox, customers, host, catalogs, settings, steps, clock));
     }
+
+    /// <summary>What Stripe answers is in the service's log, and what it tells of wakes the workers.</summary>
+    public void Attach(WebApplication app)
+    {
+        if (Gateway is not null) Gateway.Log = app.Logger;
+        Events.Wake = app.Services.GetRequiredService<StripeWork>().Wake;
+    }
 }

@@ -45,6 +45,12 @@ public sealed partial class StripeWork(IEnumerable<IStripeWorker> workers, Lease
         }
     }
 
+    /// <summary>As <see cref="RunUntilDone"/>, when it was woken since the last time.</summary>
+    public async Task RunIfWoken(CancellationToken stop = default)
+    {
+        if (await woken.WaitAsync(0, stop)) await RunUntilDone(stop);
+    }
+
     private async Task<int> RunOnce(CancellationToken stop)
     {
         var done = 0;

@@ -133,7 +133,7 @@ public sealed partial class TestApi : IAsyncDisposable
         {
             Time = clock, SetTime = time => clock.Now = Instant.FromDateTimeOffset(time), SendsAtOnce = false, Seed = seed,
             // Restarted, it is another service at the same address.
-            Settling = () => latest.Value!.RunStripeWork(),
+            Settling = () => latest.Value!.app.Services.GetRequiredService<StripeWork>().RunIfWoken(),
         });
         var api = await StartAt(catalog, clock, NewFolder(Environment.GetEnvironmentVariable(OnPostgres) == "1"), false,
             [$"--STRIPE_SECRET_KEY={sandbox.ApiKey}", $"--Billing:StripeUrl={sandbox.Url}", "--FRONTEND_URL=https://app.example.com", .. args]);
@@ -194,6 +194,7 @@ public sealed partial class TestApi : IAsyncDisposable
     {
         await Sandbox.AdvanceTo(Time(time).ToDateTimeOffset());
         await RunDueWork();
+        await RunStripeWork();
     }
 
     /// <summary>Runs what a timer would: everything that speaks to Stripe by itself.</summary>

@@ -155,6 +155,7 @@ internal sealed class TroubledMonth : IAsyncDisposable
     {
         await api.Sandbox.AdvanceTo(time.ToDateTimeOffset());
         await api.RunDueWork();
+        await api.RunStripeWork();
     }
 
     private async Task Act(Customer customer)
@@ -271,7 +272,9 @@ internal sealed class TroubledMonth : IAsyncDisposable
         return paid.Count == 0 ? null : Text(paid[dice.Next(paid.Count)], "id");
     }
 
-    private IEnumerable<JsonObject> Live(Customer customer) => api.Sandbox.All("subscription").Where(s => Organization(s) == customer.Id && Text(s, "status") is "active" or "trialing" or "past_due");
+    private IEnumerable<JsonObject> Live(Customer customer) => api.Sandbox.All("subscription").Where(s => Organization(s) == customer.Id && IsLive(s));
+
+    private static bool IsLive(JsonObject subscription) => Text(subscription, "status") is "active" or "trialing" or "past_due";
 
     // ---- speaking
 
@@ -363,6 +366,7 @@ internal sealed class TroubledMonth : IAsyncDisposable
         // From the complaint on the money is gone, until the dispute is won.
         var lost = stripe.All("dispute").Where(d => Text(d, "status") is "needs_response" or "under_review" or "lost").ToLookup(d => Text(d, "payment_intent"), d => d["amount"]!.GetValue<long>());
         var items = stripe.All("invoiceitem").Where(i => i["metadata"]?["billing_line"] is not null).ToLookup(Organization);
+        var (subscriptions, made) = (stripe.All("subscription").Where(IsLive).ToLookup(Organization), stripe.All("customer").ToLookup(Organization));
         foreach (var customer in customers)
         {
             void Is(object? expected, object? actual, string what)
@@ -370,9 +374,8 @@ internal sealed class TroubledMonth : IAsyncDisposable
                 if (!Equals(expected, actual)) wrong.Add($"{customer.Id}: {what} is {actual ?? "null"} and should be {expected ?? "null"}");
             }
 
-            var made = stripe.All("customer").Count(c => Organization(c) == customer.Id);
-            if (made > 1) wrong.Add($"{customer.Id} has {made} customers at Stripe");
-            var live = Live(customer).ToList();
+            if (made[customer.Id].Count() > 1) wrong.Add($"{customer.Id} has {made[customer.Id].Count()} customers at Stripe");
+            var live = subscriptions[customer.Id].ToList();
             if (live.Count > 1) wrong.Add($"{customer.Id} has {live.Count} subscriptions at Stripe");
             await api.VerifyLedger(customer.Id);
 
