@@ -87,8 +87,17 @@ internal static class Startup
     public static async Task<(Settings Settings, SandboxServer? Sandbox)> StartSandbox(Settings settings)
     {
         if (!settings.StartsStripeSandbox) return (settings, null);
-        var options = new SandboxOptions { RunsByItself = true, File = Path.Combine(Path.GetDirectoryName(settings.JournalPath)!, "stripe-sandbox.json") };
-        var sandbox = await SandboxServer.Start(options);
+        var options = new SandboxOptions { RunsByItself = true, Port = SandboxOptions.UsualPort, File = Path.Combine(Path.GetDirectoryName(settings.JournalPath)!, "stripe-sandbox.json") };
+        SandboxServer sandbox;
+        try
+        {
+            sandbox = await SandboxServer.Start(options);
+        }
+        catch (IOException)
+        {
+            // Another one is there already.
+            sandbox = await SandboxServer.Start(options with { Port = 0 });
+        }
         return (settings with { StripeKey = sandbox.ApiKey, StripeAddress = new Uri(sandbox.Url), WebhookSecrets = [.. settings.WebhookSecrets, options.WebhookSecret] }, sandbox);
     }
 

@@ -5,6 +5,9 @@ public sealed record SandboxOptions
 {
     internal const string Usage = "Options: --port <port> --key <sk_test_…> --webhook <url on this machine> --secret <whsec_…> --file <file that keeps everything>";
 
+    /// <summary>Where a sandbox is that nobody gave a port.</summary>
+    public const int UsualPort = 12111;
+
     /// <summary>The only secret key that it takes.</summary>
     public string ApiKey { get; init; } = "sk_test_sandbox";
 
@@ -51,7 +54,7 @@ public sealed record SandboxOptions
     public static SandboxOptions? Read(IReadOnlyList<string> args)
     {
         ArgumentNullException.ThrowIfNull(args);
-        var options = new SandboxOptions { RunsByItself = true, Port = 12111 };
+        var options = new SandboxOptions { RunsByItself = true, Port = UsualPort };
         for (var i = 0; i < args.Count; i += 2)
         {
             if (i + 1 == args.Count) return null;
