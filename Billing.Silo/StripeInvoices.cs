@@ -24,19 +24,33 @@ public sealed record StripeInvoice(
 public sealed record StripeInvoiceLine(
     string? Id, string Kind, string Description, string? Feature, decimal Quantity, long Amount, long Discount, long Tax, Instant Start, Instant End);
 
+/// <summary>Who says how an invoice is. Events have seconds, and several of one invoice often have the same.</summary>
+public enum InvoiceSaidBy
+{
+    /// <summary>Nobody can be asked, so of two of the same second one is chosen, whichever came first.</summary>
+    EventAlone,
+
+    /// <summary>Stripe was asked: that is how it is.</summary>
+    Stripe,
+
+    /// <summary>Where nothing says that it is the newer one, Stripe is asked.</summary>
+    Event,
+}
+
 /// <summary>Stripe's invoices as Stripe last showed them. Links and names are in them, so they stand beside the stream.</summary>
 public sealed class StripeInvoices(Database database)
 {
     private const string Columns = "id, organization, created_at, body";
 
-    /// <summary>What is greater stands: a settled one, then what was seen later, then what is further on.</summary>
+    /// <summary>What is greater stands: a settled one, then what was seen later, then what is further on. Then it depends on who says it.</summary>
     private const string Upsert = """
         INSERT INTO stripe_invoices (id, organization, created_at, status, number, seen_at, rank, body)
         VALUES (@id, @organization, @created, @status, @number, @seen, @rank, @body)
         ON CONFLICT (id) DO UPDATE SET organization = excluded.organization, created_at = excluded.created_at, status = excluded.status, number = excluded.number,
             seen_at = excluded.seen_at, rank = excluded.rank, body = excluded.body
-        WHERE (excluded.rank / 1000000, excluded.seen_at, excluded.rank, excluded.body)
-            > (stripe_invoices.rank / 1000000, stripe_invoices.seen_at, stripe_invoices.rank, stripe_invoices.body)
+        WHERE (excluded.rank / 1000000, excluded.seen_at, excluded.rank) > (stripe_invoices.rank / 1000000, stripe_invoices.seen_at, stripe_invoices.rank)
+            OR @said = 1 AND excluded.seen_at >= stripe_invoices.seen_at
+            OR @said = 0 AND (excluded.rank, excluded.seen_at) = (stripe_invoices.rank, stripe_invoices.seen_at) AND excluded.body > stripe_invoices.body
         """;
 
     // Dapper makes these by constructor, column by column.
@@ -46,9 +60,10 @@ public sealed class StripeInvoices(Database database)
     }
 
     /// <param name="seenAt">The time of the event, or of the fetch, that it is from.</param>
-    /// <returns>Whether it is newer than what was kept.</returns>
-    public async Task<bool> Save(StripeInvoice invoice, Instant seenAt) => await database.Write(c => c.Execute(Upsert, new
+    /// <returns>Whether it stands now. Of an event it does not where it is older than what is kept, or nothing says that it is newer.</returns>
+    public async Task<bool> Save(StripeInvoice invoice, Instant seenAt, InvoiceSaidBy by) => await database.Write(c => c.Execute(Upsert, new
     {
+        said = (long)by,
         id = invoice.Id, organization = invoice.Organization, created = Micros.Of(invoice.CreatedAt), status = invoice.Status, number = invoice.Number, seen = Micros.Of(seenAt),
         rank = Rank(invoice), body = JsonSerializer.SerializeToUtf8Bytes(invoice, StripeInvoiceJson.Default.StripeInvoice),
     })) == 1;

@@ -60,12 +60,10 @@ public sealed class StripeSteps(IStripeGateway? stripe, Inbox inbox, CustomerDir
         var o = applied.Event.Object;
         List<JsonElement>? lines = null;
         // An event has the first ten.
-        if (o.Get("lines")?.Get("has_more")?.ValueKind == JsonValueKind.True && stripe is not null && o.Text("id") is { } id)
-        {
-            lines = [];
-            await foreach (var line in stripe.List(StripeRequests.InvoiceLines(id), stop)) lines.Add(line);
-        }
-        if (MirroredInvoices.Read(o, applied.Organization, lines) is { } invoice) await invoices.Save(invoice, applied.Event.Created);
+        if (o.Get("lines")?.Get("has_more")?.ValueKind == JsonValueKind.True && stripe is not null && o.Text("id") is { } id) lines = await LinesOf(id, stop);
+        if (MirroredInvoices.Read(o, applied.Organization, lines) is not { } invoice) return Done(applied);
+        var stands = await invoices.Save(invoice, applied.Event.Created, stripe is null ? InvoiceSaidBy.EventAlone : InvoiceSaidBy.Event);
+        if (!stands && stripe is not null && await invoices.Find(applied.Organization, invoice.Id) is not { Status: "paid" or "void" }) await LookUpInvoice(applied.Organization, invoice.Id, stop);
         return Done(applied, "The invoice is kept as Stripe shows it.");
     }
 
@@ -78,6 +76,22 @@ public sealed class StripeSteps(IStripeGateway? stripe, Inbox inbox, CustomerDir
     }
 
     // ---- looking up
+
+    private async Task LookUpInvoice(string organization, string id, CancellationToken stop)
+    {
+        var asked = clock.Now();
+        if (await stripe!.Find(StripeRequests.Invoice(id), stop) is not { } o) return;
+        List<JsonElement>? lines = null;
+        if (o.Get("lines")?.Get("has_more")?.ValueKind == JsonValueKind.True) lines = await LinesOf(id, stop);
+        if (MirroredInvoices.Read(o, organization, lines) is { } invoice) await invoices.Save(invoice, asked, InvoiceSaidBy.Stripe);
+    }
+
+    private async Task<List<JsonElement>> LinesOf(string invoice, CancellationToken stop)
+    {
+        var lines = new List<JsonElement>();
+        await foreach (var line in stripe!.List(StripeRequests.InvoiceLines(invoice), stop)) lines.Add(line);
+        return lines;
+    }
 
     /// <summary>The subscription as it is at Stripe now; null when it is not there.</summary>
     public Task<JsonElement?> Subscription(StripeEvent e, CancellationToken stop) =>

@@ -87,7 +87,7 @@ public sealed class NightlyReconciliationTests
         await using var second = await first.Restart();
         var before = Asked("alpha");
         await second.AdvanceTo("2026-11-21T03:05:00Z");
-        Assert.Equal((5m, "2026-11-21T03:00:00Z"), ((await Last(second)).Number("organizations"), (await Last(second)).String("finished_at")));
+        Assert.Equal((5m, "2026-11-21T03:05:00Z"), ((await Last(second)).Number("organizations"), (await Last(second)).String("finished_at")));
         Assert.Equal(before, Asked("alpha"));
 
         int Asked(string organization) => second.Sandbox.Requests.Count(r => r.Path == $"/v1/customers/{customers[organization]}");

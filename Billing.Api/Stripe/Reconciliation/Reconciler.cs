@@ -1,6 +1,7 @@
 using System.Text;
 using Billing.Grains.Journal;
 using Billing.Ledger;
+using Billing.Silo;
 using NodaTime;
 
 namespace Billing.Api.Stripe;
@@ -105,8 +106,7 @@ public sealed class Reconciler(Services services) : IDisposable
                 var results = await services.Host.Organization(organization).ExecuteAll(repair.Commands, atomic: false);
                 if (results.Select(r => r.Rejection).FirstOrDefault(r => r is not null) is { } refused) refusals[difference.Object] = refused.Message;
             }
-            // A moment later than any event of the same instant: it was asked for after what is kept was read.
-            if (repair.Invoice is { } invoice) await services.StripeInvoices.Save(invoice, asked + Duration.FromTicks(10));
+            if (repair.Invoice is { } invoice) await services.StripeInvoices.Save(invoice, asked, InvoiceSaidBy.Stripe);
             if (repair.AddTo is { } draft) await services.StripeEvents.Steps.AddToDraft(organization, draft, stop);
             foreach (var customer in repair.Commands.OfType<LinkCustomer>().Select(l => l.Customer).Append(repair.Link).OfType<string>().Distinct())
                 if (await services.Customers.Link(customer, organization)) await services.StripeEvents.Claim(organization, customer);
