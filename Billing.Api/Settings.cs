@@ -50,6 +50,9 @@ public sealed partial record Settings
     /// <summary>How long to wait before a request to Stripe is tried again; doubled for each further try.</summary>
     public required TimeSpan StripeRetryDelay { get; init; }
 
+    /// <summary>How long another process waits with what speaks to Stripe by itself after the one that did it died.</summary>
+    public required TimeSpan StripeLease { get; init; }
+
     /// <summary>Whether a stand-in for Stripe is started with the service: in Development, without a key.</summary>
     public required bool StartsStripeSandbox { get; init; }
 
@@ -124,6 +127,7 @@ public sealed partial record Settings
             StripeAddress = stripe,
             StripeTimeout = TimeSpan.FromMilliseconds(Number("Billing:StripeTimeoutMilliseconds", 30_000, 100, 80_000)),
             StripeRetryDelay = TimeSpan.FromMilliseconds(Number("Billing:StripeRetryMilliseconds", 500, 0, 5_000)),
+            StripeLease = TimeSpan.FromSeconds(Number("Billing:StripeLeaseSeconds", 15, 3, 600)),
             StartsStripeSandbox = isDevelopment && stripeKey is null && Get("Billing:StripeSandbox") != "off",
             StripeTax = Get("Billing:StripeTax") == "on",
             PromotionCodes = Get("Billing:PromotionCodes") == "on",

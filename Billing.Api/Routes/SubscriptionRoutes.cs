@@ -127,6 +127,7 @@ public static class SubscriptionRoutes
                 if (outcome.Rejection is { } refused) return Problems.Answer(http, services, organization, refused);
                 (subscription, next) = (outcome.Subscription, outcome.Next);
                 if (await services.StripeEvents.Follow(organization, outcome.Subscription, asked) is { } failure) throw new ApiException("stripe_refused", $"It was done at Stripe, and cannot be followed: {failure}");
+                FaultPoints.Reach("subscription:followed");
                 await command.Done(outcome.Subscription.Text("id"));
                 done = true;
             }

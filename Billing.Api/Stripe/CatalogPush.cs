@@ -64,11 +64,13 @@ public static class CatalogPush
         var sold = Sold(catalog, fromEnvironment);
         var changes = Changes(sold, await Look(stripe, sold), catalog.Version, clock.Now());
         if (dryRun) return changes;
-        foreach (var request in changes.Select(c => c.Request).OfType<StripeRequest>())
+        foreach (var change in changes)
         {
+            if (change.Request is not { } request) continue;
             try
             {
                 await stripe.Send(request);
+                FaultPoints.Reach($"push:{change.Action}");
             }
             catch (StripeException e) when (request.Path == "/v1/products" && e.Code == "resource_already_exists")
             {

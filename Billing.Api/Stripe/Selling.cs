@@ -61,6 +61,7 @@ internal static partial class Selling
                 organization, id, hash, customer, await services.StripePrices.Of(plan, price), body.Quantity ?? 1, hasTrial ? plan.TrialDays : null,
                 hasTrial && (body.PaymentMethodCollection ?? (plan.TrialNeedsPaymentMethod ? "always" : "if_required")) == "if_required",
                 body.AllowPromotionCodes ?? services.Settings.PromotionCodes, services.Settings.StripeTax, success, cancel)));
+            FaultPoints.Reach("checkout:made");
             if (IsOther(session, hash)) return Reused(id, http);
             return await LeaveOne(organization, session, http, services) ?? Answer(Of(session), http, replayed: false);
         });
@@ -75,6 +76,7 @@ internal static partial class Selling
         var customer = session.Reference("customer")!;
         await foreach (var other in services.Stripe.List(StripeRequests.OpenCheckoutSessions(customer)))
             if (other.Text("mode") == "subscription" && other.Text("id") != session.Text("id") && other.Time("created") <= session.Time("created")) await Expire(organization, other, services);
+        FaultPoints.Reach("checkout:ended");
         await foreach (var subscription in services.Stripe.List(StripeRequests.OpenSubscriptionsOf(customer))) await services.StripeEvents.Follow(organization, subscription);
         if (await services.Host.Organization(organization).Subscription(services.Clock.Now()) is not { KeptBy: not null } own) return null;
         await Expire(organization, session, services);
@@ -134,6 +136,7 @@ internal static partial class Selling
         var made = await services.Stripe.Send(isCheckout
             ? StripeRequests.SellTokens(sale, await services.StripePrices.Of(package, currency), services.Settings.StripeTax, success, cancel)
             : StripeRequests.SellTokensByIntent(sale, price.Amount, currency));
+        FaultPoints.Reach("purchase:made");
         return IsOther(made, hash) ? Reused(id, http) : Answer(Of(made), http, replayed: false);
     }
 

@@ -41,6 +41,7 @@ public sealed class StripeCustomers(IStripeGateway? gateway, CustomerDirectory d
         for (var number = 1; ; number++)
         {
             var made = await Stripe.Send(StripeRequests.CreateCustomer(organization, await profiles.Find(organization), number));
+            FaultPoints.Reach("customer:made");
             var customer = made.Text("id")!;
             // This number was made before, and deleted at Stripe since.
             if (known.Contains(customer) || !await IsThere(customer)) continue;
@@ -56,7 +57,10 @@ public sealed class StripeCustomers(IStripeGateway? gateway, CustomerDirectory d
     private async Task Link(string organization, string customer)
     {
         await host.Organization(organization).Execute(StripeTranslation.LinkTo(customer, clock.Now()));
-        if (await directory.Link(customer, organization)) await events.Claim(organization, customer);
+        FaultPoints.Reach("customer:recorded");
+        var isNew = await directory.Link(customer, organization);
+        FaultPoints.Reach("customer:linked");
+        if (isNew) await events.Claim(organization, customer);
     }
 
     /// <summary>A deleted customer still answers, and says that it is deleted.</summary>

@@ -29,7 +29,9 @@ public sealed class StripeEvents(Inbox inbox, CustomerDirectory customers, ILedg
     public async Task Receive(StripeEvent e, byte[] payload)
     {
         var state = StripeTranslation.Table.ContainsKey(e.Type) ? InboxState.Pending : InboxState.Ignored;
-        if (await inbox.Store(e.Id, e.Type, e.Created, e.Organization, e.Customer, e.About, payload, state, clock.Now())) Wake();
+        var isNew = await inbox.Store(e.Id, e.Type, e.Created, e.Organization, e.Customer, e.About, payload, state, clock.Now());
+        if (state == InboxState.Pending) FaultPoints.Reach("webhook:stored");
+        if (isNew) Wake();
     }
 
     /// <summary>Applies one stored event again.</summary>
@@ -106,7 +108,9 @@ public sealed class StripeEvents(Inbox inbox, CustomerDirectory customers, ILedg
             // One event that cannot be applied must not hold up those behind it.
             outcome = new Outcome(InboxState.Failed, null, $"It could not be applied: {failed.Message}");
         }
+        FaultPoints.Reach("webhook:applied");
         await inbox.Mark(e.Id, outcome.State, outcome.Organization, outcome.Detail);
+        FaultPoints.Reach("webhook:marked");
         // Where nobody asked Stripe yet, a payment and its refund may have passed each other.
         if (StripeTranslation.MoneyBackTypes.Contains(e.Type) && outcome.State == InboxState.Ignored && await Apply(e, stop) is { State: InboxState.Applied } second)
             await inbox.Mark(e.Id, second.State, second.Organization, second.Detail);
@@ -139,6 +143,7 @@ public sealed class StripeEvents(Inbox inbox, CustomerDirectory customers, ILedg
 
         IReadOnlyList<CommandResult> results = translation.Commands.Count == 0 ? [] : await host.Organization(organization).ExecuteAll(translation.Commands, atomic: false);
         if (results.Any(r => r.Rejection?.Kind == RejectionKind.OrganizationUnknown)) return new Outcome(InboxState.Unclaimed, translation.Organization, NotKnown);
+        FaultPoints.Reach("webhook:executed");
         // Before the event is marked: a crash in between leaves it to be applied, and so linked, again.
         await LinkAll(organization, translation.Commands);
         if (results.Select(r => r.Rejection).FirstOrDefault(r => r is not null) is { } refused)
@@ -175,7 +180,11 @@ public sealed class StripeEvents(Inbox inbox, CustomerDirectory customers, ILedg
     {
         foreach (var link in commands.OfType<LinkCustomer>())
             // Only the event that links wakes what waits for it: events that waited themselves would wake each other in turn.
-            if (await customers.Link(link.Customer, organization)) await Claim(organization, link.Customer);
+            if (await customers.Link(link.Customer, organization))
+            {
+                FaultPoints.Reach("webhook:linked");
+                await Claim(organization, link.Customer);
+            }
     }
 
     private static string Summary(IReadOnlyList<CommandResult> results)

@@ -45,9 +45,11 @@ public sealed class StripeSubscriptions(Services services, StripeCommand command
                 return new(default, new Rejection(RejectionKind.PaymentMethodRequired, $"'{asked.Plan}' needs something to pay with: send payment_method, or let the customer go through a checkout.", "payment_method"));
             await command.Begin();
             var attached = method is null ? null : await Attach(customer, method);
+            FaultPoints.Reach("subscription:attached");
             request = StripeRequests.CreateSubscription(new NewSubscription(organization, customer, price, quantity, attached, trial), command.Key("subscribe"));
         }
         var made = await command.Pay(request, "subscribe");
+        FaultPoints.Reach("subscription:created");
         if (made.Reference("default_payment_method") is { } paysWith) await MakeDefault(made.Reference("customer")!, paysWith);
         return new(made, Next: made.Text("status") == "trialing" && method is null && made.Reference("default_payment_method") is null && await HasNothingToPayWith(made) ? "add_payment_method" : null);
     }
@@ -103,7 +105,9 @@ public sealed class StripeSubscriptions(Services services, StripeCommand command
         if (preview.Preview!.EffectiveAt >= end) return new(await Plan(now, change, asked, own));
         // What was to come at the period's end is not what is wanted any more.
         await Release(now);
-        return new(await command.Pay(StripeRequests.ChangeSubscription(organization, command.Key("change"), change), "change"));
+        var changed = await command.Pay(StripeRequests.ChangeSubscription(organization, command.Key("change"), change), "change");
+        FaultPoints.Reach("subscription:changed");
+        return new(changed);
     }
 
     /// <summary>A change in the words of Stripe.</summary>

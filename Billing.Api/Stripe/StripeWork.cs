@@ -1,4 +1,3 @@
-using Billing.Grains.Journal;
 using Billing.Silo;
 using NodaTime;
 
@@ -13,12 +12,11 @@ public interface IStripeWorker
 }
 
 /// <summary>Runs the workers in the one process that holds the lease, each as soon as it is woken and every so often by itself.</summary>
-public sealed partial class StripeWork(IEnumerable<IStripeWorker> workers, Leases leases, JournalHealth health, Clock clock, ILogger<StripeWork> log) : BackgroundService
+public sealed partial class StripeWork(IEnumerable<IStripeWorker> workers, Leases leases, Services services, ILogger<StripeWork> log) : BackgroundService
 {
     private const string Lease = "stripe-work";
 
-    /// <summary>How long another process waits after this one died.</summary>
-    private static readonly Duration LeaseTime = Duration.FromSeconds(15);
+    private readonly Duration leaseTime = Duration.FromTimeSpan(services.Settings.StripeLease);
 
     private static readonly TimeSpan Every = TimeSpan.FromSeconds(1);
 
@@ -77,7 +75,7 @@ public sealed partial class StripeWork(IEnumerable<IStripeWorker> workers, Lease
             {
                 try
                 {
-                    if (!health.IsOut && await leases.Hold(Lease, clock.Now(), LeaseTime)) await RunUntilLeaseIsOld(stoppingToken);
+                    if (!services.Health.IsOut && await leases.Hold(Lease, services.Clock.Now(), leaseTime)) await RunUntilLeaseIsOld(stoppingToken);
                 }
                 catch (Exception e) when (!stoppingToken.IsCancellationRequested)
                 {
@@ -90,14 +88,14 @@ public sealed partial class StripeWork(IEnumerable<IStripeWorker> workers, Lease
         {
             // The service stops.
         }
-        if (!health.IsOut) await leases.Release(Lease);
+        if (!services.Health.IsOut) await leases.Release(Lease);
     }
 
     /// <summary>As long as there is work and the lease is surely held.</summary>
     private async Task RunUntilLeaseIsOld(CancellationToken stop)
     {
-        var until = clock.Now() + LeaseTime / 3;
-        while (await RunOnce(stop) > 0 && clock.Now() < until)
+        var until = services.Clock.Now() + leaseTime / 3;
+        while (await RunOnce(stop) > 0 && services.Clock.Now() < until)
         {
         }
     }

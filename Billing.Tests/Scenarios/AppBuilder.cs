@@ -1,11 +1,64 @@
 using System.Text.Json.Nodes;
+using Billing.Api;
 using Billing.Tests.Api;
+using Billing.Tests.Stripe;
 
 namespace Billing.Tests.Scenarios;
 
 /// <summary>Scenario E: an app builder.</summary>
 public sealed class AppBuilder
 {
+    [Fact]
+    public async Task E1_an_organization_stays_on_its_side_as_the_percentage_grows()
+    {
+        await using var api = await TestApi.Start("app-builder");
+        string[] organizations = [.. Enumerable.Range(1, 1_000).Select(n => $"org-{n}")];
+        var before = new HashSet<string>();
+        foreach (var (percent, least, most) in ((int, int, int)[])[(0, 0, 0), (10, 70, 130), (25, 210, 290), (99, 970, 1_000), (100, 1_000, 1_000)])
+        {
+            (await api.Put("/v1/flags/billing_v2", new { percent })).Expect(200);
+            var now = organizations.Where(o => api.Services.Flags.IsOn(Flags.BillingV2, o)).ToHashSet();
+            Assert.InRange(now.Count, least, most);
+            Assert.Subset(now, before);
+            before = now;
+        }
+        // And back: those who were in at 25 per cent are in again.
+        (await api.Put("/v1/flags/billing_v2", new { percent = 25 })).Expect(200);
+        var again = organizations.Where(o => api.Services.Flags.IsOn(Flags.BillingV2, o)).ToList();
+        await using var restarted = await api.Restart();
+        Assert.Equal(again, organizations.Where(o => restarted.Services.Flags.IsOn(Flags.BillingV2, o)));
+    }
+
+    [Fact]
+    public async Task E1_turned_off_it_hides_upgrades_and_keeps_all_data()
+    {
+        await using var api = await TestApi.Start("app-builder");
+        await api.Open("acme");
+        using var client = await api.ClientOf("acme");
+        (await api.Use("acme", "ai_embeddings", 1_000)).Expect(201);
+        var version = (await api.Get("/v1/organizations/acme")).Expect(200).Number("version");
+        Assert.True((await api.Get("/v1/config", client)).Expect(200).True("flags.billing_v2"));
+        var denied = (await api.Use("acme", "ai_embeddings")).Expect(402);
+        Assert.Equal("You have used all 1,000 AI embeddings this month. Upgrade or buy tokens.", denied.String("detail"));
+        Assert.Equal(["starter", "pro", "scale"], denied.At("denial.upgrade_to")!.AsArray().Select(p => (string?)p));
+
+        (await api.Put("/v1/flags/billing_v2", new { on = false })).Expect(200);
+
+        Assert.False((await api.Get("/v1/config", client)).Expect(200).True("flags.billing_v2"));
+        var hidden = (await api.Use("acme", "ai_embeddings")).Expect(402);
+        Assert.Equal("You have used all 1,000 AI embeddings this month.", hidden.String("detail"));
+        foreach (var denial in (JsonNode[])[hidden["denial"]!, (await api.Check("acme", "ai_embeddings"))["denial"]!, (await api.Get($"/v1/organizations/acme/denials/{denied["denial"]!["id"]}")).Expect(200).At("entitlement.denial")!])
+        {
+            Assert.Equal("You have used all 1,000 AI embeddings this month.", (string?)denial["message"]);
+            Assert.Empty(denial["upgrade_to"]!.AsArray());
+            Assert.Empty(denial["token_packages"]!.AsArray());
+        }
+        Assert.Equal((version, 1_000m), ((await api.Get("/v1/organizations/acme")).Expect(200).Number("version"), (await api.Check("acme", "ai_embeddings")).Number("used")));
+
+        (await api.Put("/v1/flags/billing_v2", new { on = true })).Expect(200);
+        Assert.NotEmpty((await api.Check("acme", "ai_embeddings"))["denial"]!["upgrade_to"]!.AsArray());
+    }
+
     [Fact]
     public async Task E2_80_and_95_per_cent_of_any_limit_are_warned_of_once_in_a_window_and_100_blocks()
     {
@@ -86,6 +139,57 @@ public sealed class AppBuilder
             intent["metadata"]!["top_up"] = topUp;
             return api.Stripe("payment_intent.succeeded", intent);
         }
+    }
+
+    [Fact]
+    public async Task E4_access_is_there_at_the_page_of_success_although_the_webhook_is_late()
+    {
+        await using var shop = await Shop.Open("app-builder");
+        shop.Stripe.Server.Misbehaviour.Lose = 1;
+        var session = await shop.Checkout(new { plan = "pro", interval = "year" });
+        Assert.Equal(("redirect", 59_760m), ((await shop.Session(session)).String("next"), session.Number("amount")));
+        var paid = await shop.Stripe.PayWith(Shop.Good, session.String("url")!);
+        Assert.Equal("free", (await shop.Subscription()).String("plan"));
+
+        // The browser comes back with the session's id, and the page asks once: no waiting.
+        Assert.Equal($"https://app.example.com/billing/success?session_id={session.String("id")}", paid.To);
+        var done = await shop.Session(session);
+
+        Assert.Equal(("complete", "none", null), (done.String("status"), done.String("next"), done.String("url")));
+        Assert.Equal(("pro", "active", "year"), await shop.Subscription() is var s ? (s.String("plan"), s.String("status"), s.String("interval")) : default);
+        Assert.True((await shop.Api.Check("acme", "autoscale")).True("has_access"));
+        Assert.Equal(150, (await shop.Api.Check("acme", "build_hours")).Number("limit"));
+        var version = (await shop.Api.Get("/v1/organizations/acme")).Number("version");
+        await shop.Session(session);
+        Assert.Equal(version, (await shop.Api.Get("/v1/organizations/acme")).Number("version"));
+    }
+
+    [Fact]
+    public async Task E4_the_webhook_alone_gives_access_when_nobody_comes_back()
+    {
+        await using var shop = await Shop.Open("app-builder");
+        var session = await shop.Checkout(new { plan = "starter", interval = "month" });
+        await shop.Stripe.PayWith(Shop.Good, session.String("url")!);
+
+        await shop.Api.Settle();
+
+        Assert.Equal(40, (await shop.Api.Check("acme", "build_hours")).Number("limit"));
+    }
+
+    [Fact]
+    public async Task E4_a_page_that_is_turned_back_from_leads_to_the_page_of_cancelling_and_leaves_everything_as_it_was()
+    {
+        await using var shop = await Shop.Open("app-builder");
+
+        var session = await shop.Checkout(new { plan = "pro", billing_period = "yearly", cancel_url = "https://app.example.com/pricing" });
+
+        Assert.Contains("href=\"https://app.example.com/pricing\"", (await shop.Stripe.Browse(session.String("url")!)).Text, StringComparison.Ordinal);
+        var other = await shop.Checkout(new { plan = "pro", interval = "month" });
+        Assert.Contains("href=\"https://app.example.com/billing/cancel\"", (await shop.Stripe.Browse(other.String("url")!)).Text, StringComparison.Ordinal);
+        Assert.Equal(("open", "redirect"), ((await shop.Session(other)).String("status"), (await shop.Session(other)).String("next")));
+        Assert.Equal("free", (await shop.Subscription()).String("plan"));
+        await shop.Api.AdvanceTo("2026-11-21T10:00:00Z");
+        Assert.Equal(("expired", "start_again"), ((await shop.Session(other)).String("status"), (await shop.Session(other)).String("next")));
     }
 
     [Fact]

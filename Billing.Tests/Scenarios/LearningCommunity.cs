@@ -1,6 +1,7 @@
 using System.Text.Json.Nodes;
 using Billing.Ledger;
 using Billing.Tests.Api;
+using Billing.Tests.Stripe;
 using NodaTime;
 
 namespace Billing.Tests.Scenarios;
@@ -346,6 +347,87 @@ public sealed class LearningCommunity
 
         var changes = await api.Ledger("acme", "subscription-changed");
         Assert.Equal(["community-pro", "pro-learn"], changes.Select(c => c["data"]!["followed"]!["plan"]!.GetValue<string>()));
+    }
+
+    [Fact]
+    public async Task C11_switched_off_nobody_subscribes_those_who_did_notice_nothing_and_nothing_else_changes()
+    {
+        await using var shop = await Shop.Open();
+        await shop.Subscribe("community-pro");
+        await shop.Api.Open("beta");
+        var (before, version) = (await shop.Subscription(), (await shop.Api.Get("/v1/organizations/acme")).Number("version"));
+
+        (await shop.Api.Put("/v1/flags/new_subscriptions", new { on = false })).Expect(200);
+
+        // At once, on both ways to subscribe.
+        const string sentence = "New subscriptions cannot be taken out at the moment. Those that there are go on as they are.";
+        (await shop.Api.Post("/v1/organizations/beta/checkout-sessions", new { plan = "pro-learn", interval = "month" })).ExpectProblem(403, "new_subscriptions_off", sentence);
+        (await shop.Api.Put("/v1/organizations/beta/subscription", new { plan = "pro-learn", interval = "month", payment_method = "pm_card_visa" }, TestApi.NewKey())).ExpectProblem(403, "new_subscriptions_off", sentence);
+        Assert.Single(shop.Stripe.Server.All("checkout.session"));
+        Assert.False((await shop.Api.Get("/v1/config")).True("flags.new_subscriptions"));
+
+        // Who has one: the same subscription, which is changed, cancelled, taken back and renewed as ever.
+        Assert.Equal(before.Text, (await shop.Subscription()).Text);
+        Assert.Equal(version, (await shop.Api.Get("/v1/organizations/acme")).Number("version"));
+        Assert.Equal("pro-learn", (await shop.Api.Put("/v1/organizations/acme/subscription", new { plan = "pro-learn", interval = "month" }, TestApi.NewKey())).Expect(200).String("plan"));
+        Assert.True((await shop.Api.Send(HttpMethod.Delete, "/v1/organizations/acme/subscription")).Expect(200).True("cancel_at_period_end"));
+        Assert.False((await shop.Api.Post("/v1/organizations/acme/subscription/reactivate")).Expect(200).True("cancel_at_period_end"));
+        await shop.Api.AdvanceTo("2026-12-20T12:00:00Z");
+        Assert.Equal(("pro-learn", "active", "2027-01-20T10:00:00Z"), await shop.Subscription() is var s ? (s.String("plan"), s.String("status"), s.String("period.end")) : default);
+        // And everything else is sold and served.
+        (await shop.Post("tokens/purchase", new { token_package = "starter" })).Expect(201);
+        (await shop.Post("portal-sessions", new { })).Expect(201);
+        (await shop.Api.Use("beta", "ai_requests")).Expect(201);
+
+        (await shop.Api.Put("/v1/flags/new_subscriptions", new { on = true })).Expect(200);
+        (await shop.Api.Post("/v1/organizations/beta/checkout-sessions", new { plan = "pro-learn", interval = "month" })).Expect(201);
+    }
+
+    [Fact]
+    public async Task C14_no_charge_is_doubled_by_concurrent_repeats_with_the_webhook_endpoint_under_load()
+    {
+        const int buyers = 8, repeats = 6;
+        await using var shop = await Shop.Open();
+        foreach (var i in Enumerable.Range(0, buyers)) await shop.Api.Open($"org-{i}");
+        using var done = new CancellationTokenSource();
+        var delivered = 0;
+        // Somebody else's events come in without end.
+        var load = Enumerable.Range(0, 4).Select(_ => Task.Run(async () =>
+        {
+            while (!done.IsCancellationRequested && Interlocked.Increment(ref delivered) is var n && n <= 5_000)
+                (await shop.Api.Deliver(StripeFixture.Event("payment_intent.succeeded", StripeFixture.PaymentIntent($"pi_load_{n}", 500, "acme", "starter", "cus_load"), shop.Api.Clock.Now, $"evt_load_{n}"))).Expect(200);
+        })).Append(Task.Run(async () =>
+        {
+            while (!done.IsCancellationRequested) await shop.Api.RunStripeWork();
+        })).ToArray();
+
+        // Each request of each buyer several times at once, under its key.
+        await Task.WhenAll(Enumerable.Range(0, buyers * repeats).Select(async n =>
+        {
+            var organization = $"/v1/organizations/org-{n % buyers}";
+            (await shop.Api.Put($"{organization}/subscription", new { plan = "pro-learn", interval = "month", payment_method = "pm_card_visa" }, "subscribe")).Expect(200);
+            (await shop.Api.Put($"{organization}/subscription", new { plan = "pro-learn", interval = "year" }, "upgrade")).Expect(200);
+            var intent = (await shop.Api.Post($"{organization}/tokens/purchase", new { token_package = "booster", mode = "payment_intent" }, "buy")).Expect(201).String("id");
+            await shop.Stripe.PostWithKey($"pay-{intent}", $"/v1/payment_intents/{intent}/confirm", "payment_method=pm_card_visa", "return_url=https://app.example.com");
+        }));
+        foreach (var e in shop.Stripe.Server.All("event")) shop.Stripe.Server.Resend((string)e["id"]!);
+        await shop.Stripe.Server.Settle();
+        await done.CancelAsync();
+        await Task.WhenAll(load);
+        await shop.Api.Settle();
+
+        // Of each one customer, one subscription, and three charges: the month, the year, the tokens.
+        var charges = shop.Stripe.Server.All("charge").GroupBy(c => (string)c["customer"]!).Select(c => c.Count()).ToList();
+        Assert.Equal(Enumerable.Repeat(3, buyers), charges);
+        Assert.Equal((buyers, buyers), (shop.Stripe.Server.All("customer").Count, shop.Stripe.Server.All("subscription").Count));
+        foreach (var i in Enumerable.Range(0, buyers))
+        {
+            Assert.Equal(500_000, (await shop.Api.Get($"/v1/organizations/org-{i}/tokens")).Number("balance"));
+            Assert.Equal(("pro-learn", "year"), await shop.Api.Subscription($"org-{i}") is var s ? (s.String("plan"), s.String("interval")) : default);
+        }
+        var heard = Math.Min(delivered, 5_000);
+        Assert.Equal(100_000L * heard, await shop.Balance());
+        await shop.Api.VerifyLedger("org-0");
     }
 
     private static async Task<decimal> Balance(TestApi api) => (await api.Get("/v1/organizations/acme/tokens")).Expect(200).Number("balance");

@@ -1,5 +1,6 @@
 using System.Text.Json.Nodes;
 using Billing.Tests.Api;
+using Billing.Tests.Stripe;
 using NodaTime;
 
 namespace Billing.Tests.Scenarios;
@@ -223,6 +224,40 @@ public sealed class Quantum
         (await api.Post("/v1/organizations/acme/payments", new { invoice = "INV-2026-12-acme", status = "paid" })).Expect(201);
         Assert.Equal(["INV-2026-12-acme"], (await api.List("/v1/organizations/acme/invoices?status=paid")).Select(i => (string)i["number"]!));
         Assert.Equal(3, (await api.List("/v1/organizations/acme/invoices?status=open")).Count);
+    }
+
+    [Fact]
+    public async Task D7_payments_that_succeed_and_fail_are_told_by_three_more_webhooks()
+    {
+        await using var shop = await Shop.Open("quantum");
+        await shop.Subscribe("professional");
+        // Of one payment three events tell, and it counts once. What an invoice's payment intent buys, the invoice says.
+        foreach (var (type, state) in ((string, string)[])[("invoice.paid", "applied"), ("invoice.payment_succeeded", "applied"), ("payment_intent.succeeded", "ignored")]) Assert.Equal(state, await State(type));
+        Assert.Equal("paid", Assert.Single((await shop.Subscription())["payments"]!.AsArray())!["status"]!.GetValue<string>());
+        Assert.Empty(await shop.Api.Ledger("acme", "tokens-purchased"));
+
+        // The next month's payment fails.
+        var customer = (string)Assert.Single(shop.Stripe.Server.All("customer"))["id"]!;
+        var failing = (await shop.Stripe.Post("/v1/payment_methods/pm_card_chargeCustomerFail/attach", $"customer={customer}")).Ok().Id;
+        (await shop.Stripe.Post($"/v1/subscriptions/{(await shop.Subscription()).String("id")}", $"default_payment_method={failing}")).Ok();
+        await shop.Api.AdvanceTo("2026-12-20T12:00:00Z");
+        Assert.Equal("ignored", await State("payment_intent.payment_failed"));
+        Assert.Equal("applied", await State("invoice.payment_failed"));
+        var owing = await shop.Subscription();
+        Assert.Equal(("professional", "past_due", "failed", 1m), (owing.String("plan"), owing.String("status"), owing.String("payments.1.status"), owing.Number("payments.1.failed_attempts")));
+
+        // Another card, and it is paid: whatever comes once more changes nothing.
+        (await shop.Api.Put("/v1/organizations/acme/subscription", new { payment_method = "pm_card_visa" })).Expect(200);
+        await shop.Api.Settle();
+        var paid = await shop.Subscription();
+        Assert.Equal(("professional", "active", "paid"), (paid.String("plan"), paid.String("status"), paid.String("payments.1.status")));
+        Assert.Equal(["paid", "paid"], (await shop.Api.List("/v1/organizations/acme/invoices")).Select(i => (string?)i["status"]));
+        foreach (var e in shop.Stripe.Server.All("event")) shop.Stripe.Server.Resend((string)e["id"]!);
+        await shop.Api.Settle();
+        Assert.Equal(paid.Text, (await shop.Subscription()).Text);
+        Assert.Equal(2, shop.Stripe.Server.All("charge").Count(c => (string?)c["status"] == "succeeded"));
+
+        async Task<string?> State(string type) => (string?)Assert.Single(await shop.Api.List($"/v1/stripe/events?type={type}"))["state"];
     }
 
     [Fact]

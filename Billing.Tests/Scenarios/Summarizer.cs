@@ -1,6 +1,8 @@
 using System.Text;
 using System.Text.Json.Nodes;
 using Billing.Tests.Api;
+using Billing.Tests.Stripe;
+using Billing.Tests.StripeSandbox;
 using NodaTime;
 
 namespace Billing.Tests.Scenarios;
@@ -8,6 +10,51 @@ namespace Billing.Tests.Scenarios;
 /// <summary>Scenario A: a text-summarising API, sold by characters.</summary>
 public sealed class Summarizer
 {
+    [Fact]
+    public async Task A1_all_four_plans_exist_as_products_and_recurring_prices_after_one_push()
+    {
+        await using var api = await TestApi.StartWithStripe("summarizer");
+
+        Assert.Equal(["plan_free Free", "plan_starter Starter", "plan_pro Pro", "plan_enterprise Enterprise"], api.Sandbox.All("product").Select(p => $"{p["id"]} {p["name"]}"));
+        Assert.Equal(
+            ["free-month 0 plan_free", "starter-month 999 plan_starter", "pro-month 2999 plan_pro", "enterprise-month 9999 plan_enterprise"],
+            api.Sandbox.All("price").Select(p => $"{p["lookup_key"]} {p["unit_amount"]} {p["product"]}"));
+        Assert.All(api.Sandbox.All("price"), p => Assert.Equal(("recurring", "month"), ((string?)p["type"], (string?)p["recurring"]!["interval"])));
+    }
+
+    [Fact]
+    public async Task A1_price_ids_of_the_environment_stand_for_prices_of_the_catalogs()
+    {
+        await using var api = await TestApi.StartWithStripe("summarizer", args: ["--STRIPE_PRICE_FREE=price_f", "--STRIPE_PRICE_STARTER=price_s", "--STRIPE_PRICE_PRO=price_p", "--STRIPE_PRICE_ENTERPRISE=price_e"]);
+
+        Assert.Empty(api.Sandbox.All("product"));
+        Assert.Empty(api.Sandbox.All("price"));
+        var pushed = (await api.Post("/v1/catalog/push")).Expect(200);
+        Assert.Equal(["given price_f", "given price_s", "given price_p", "given price_e"], pushed["changes"]!.AsArray().Select(c => $"{c!["action"]} {c["id"]}"));
+        Assert.Equal(4m, pushed.Number("wrong"));
+    }
+
+    [Fact]
+    public async Task A2_who_subscribes_and_pays_on_stripes_page_comes_back_to_the_dashboard_with_the_plan_active()
+    {
+        await using var shop = await Shop.Open("summarizer");
+
+        var session = await shop.Checkout(new { plan = "pro", interval = "month" });
+        var paid = await shop.Stripe.PayWith(Shop.Good, session.String("url")!);
+        await shop.Api.Settle();
+
+        Assert.Equal(("open", "redirect", 2999m, "usd"), (session.String("status"), session.String("next"), session.Number("amount"), session.String("currency")));
+        Assert.Equal("2026-11-21T10:00:00Z", session.String("expires_at"));
+        Assert.Equal((302, $"https://app.example.com/billing/success?session_id={session.String("id")}"), (paid.Status, paid.To));
+        var subscription = await shop.Subscription();
+        Assert.Equal(("pro", "active", "stripe", "month"), (subscription.String("plan"), subscription.String("status"), subscription.String("kept_by"), subscription.String("interval")));
+        Assert.Equal(1_000_000, (await shop.Api.Check("acme", "characters")).Number("limit"));
+        var atStripe = shop.Stripe.Server.All("subscription").Single();
+        Assert.Equal(("acme", "flexible"), (atStripe.Read("metadata.organization_id")!.GetValue<string>(), atStripe.Read("billing_mode.type")!.GetValue<string>()));
+        Assert.Equal("applied", (string?)Assert.Single(await shop.Api.List("/v1/stripe/events?type=customer.subscription.created"))["state"]);
+        await shop.Api.VerifyLedger("acme");
+    }
+
     [Fact]
     public async Task A3_each_of_the_five_webhooks_does_its_work_and_a_repeat_changes_nothing()
     {
@@ -227,6 +274,62 @@ public sealed class Summarizer
 
         Assert.Single(await api.Ledger("acme", "quota-reset"));
         Assert.Equal("2027-04-01T00:00:00Z", (await api.Check("acme", "characters")).String("resets_at"));
+    }
+
+    [Fact]
+    public async Task A7_upgrading_and_downgrading_are_prorated_and_a_cancellation_is_taken_back_before_the_period_ends()
+    {
+        const string path = "/v1/organizations/acme/subscription";
+        await using var shop = await Shop.Open("summarizer");
+        await shop.Subscribe("starter");
+        List<long> Paid() => [.. shop.Stripe.Server.All("invoice").Where(i => (string?)i["status"] == "paid").Select(i => (long)i["amount_paid"]!)];
+
+        // Half of the thirty days are left: up at once, and the difference is charged.
+        await shop.Api.AdvanceTo("2026-12-05T10:00:00Z");
+        var up = (await shop.Api.Put(path, new { plan = "pro", interval = "month", proration = "invoice_now" }, "up")).Expect(200);
+        Assert.Equal(("pro", "active", "2026-12-20T10:00:00Z"), (up.String("plan"), up.String("status"), up.String("period.end")));
+        Assert.Equal([999, 1_000], Paid());
+
+        // Down at once by an operator's wish: what is left of the dearer plan comes back on the next invoice.
+        await shop.Api.AdvanceTo("2026-12-10T10:00:00Z");
+        Assert.Equal("starter", (await shop.Api.Put(path, new { plan = "starter", interval = "month", at = "now" }, "down")).Expect(200).String("plan"));
+        Assert.Equal(100_000, (await shop.Api.Check("acme", "characters")).Number("limit"));
+
+        Assert.True((await shop.Api.Send(HttpMethod.Delete, path)).Expect(200).True("cancel_at_period_end"));
+        await shop.Api.AdvanceTo("2026-12-19T10:00:00Z");
+        Assert.Equal("starter", (await shop.Subscription()).String("plan"));
+        Assert.False((await shop.Api.Post($"{path}/reactivate")).Expect(200).True("cancel_at_period_end"));
+
+        await shop.Api.AdvanceTo("2026-12-20T12:00:00Z");
+        var renewed = await shop.Subscription();
+        Assert.Equal(("starter", "active", "2027-01-20T10:00:00Z"), (renewed.String("plan"), renewed.String("status"), renewed.String("period.end")));
+        // 9.99, and a third of the difference of 20.00 back.
+        Assert.Equal(999 - 667, Paid()[^1], 2.0);
+        Assert.Single(shop.Stripe.Server.All("subscription"));
+        await shop.Api.VerifyLedger("acme");
+    }
+
+    [Fact]
+    public async Task A8_in_the_portal_a_customer_changes_the_card_and_cancels_and_the_ledger_follows()
+    {
+        await using var shop = await Shop.Open("summarizer");
+        await shop.Subscribe("starter");
+
+        var portal = (await shop.Post("portal-sessions", new { })).Expect(201);
+        Assert.Equal("redirect", portal.String("next"));
+        Assert.Contains("href=\"https://app.example.com/billing\"", (await shop.Stripe.Browse(portal.String("url")!)).Text, StringComparison.Ordinal);
+        await shop.Api.AdvanceTo("2026-11-20T10:01:00Z");
+        await shop.Stripe.PayWith("5555555555554444", $"{portal.String("url")}/method");
+        Assert.Contains("mastercard ending in 4444", (await shop.Stripe.Browse(portal.String("url")!)).Text, StringComparison.Ordinal);
+        await shop.Api.AdvanceTo("2026-12-20T12:00:00Z");
+        Assert.Equal("mastercard", (string?)shop.Stripe.Server.Find((string)shop.Stripe.Server.All("charge")[^1]["payment_method"]!).Read("card.brand"));
+
+        var id = (await shop.Subscription()).String("id");
+        await shop.Stripe.Browse($"{(await shop.Post("portal-sessions", new { })).Expect(201).String("url")}/cancel", $"subscription={id}");
+        await shop.Api.Settle();
+        Assert.Equal(("starter", true), ((await shop.Subscription()).String("plan"), (await shop.Subscription()).True("cancel_at_period_end")));
+        await shop.Api.AdvanceTo("2027-01-20T10:00:01Z");
+        Assert.Equal("free", (await shop.Subscription()).String("plan"));
     }
 
     [Fact]

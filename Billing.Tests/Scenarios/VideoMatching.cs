@@ -1,6 +1,7 @@
 using System.Text.Json.Nodes;
 using Billing.Api.Stripe;
 using Billing.Tests.Api;
+using Billing.Tests.Stripe;
 using NodaTime;
 
 namespace Billing.Tests.Scenarios;
@@ -283,5 +284,52 @@ public sealed class VideoMatching
             var places = sources.SelectMany(f => File.ReadLines(f).Where(line => line.Contains($"[\"{type}\"] =", StringComparison.Ordinal)).Select(_ => f));
             Assert.Equal(table, Assert.Single(places));
         });
+    }
+
+    [Fact]
+    public async Task B9_with_a_key_of_its_own_a_customer_subscribes_pays_updates_uses_reads_and_cancels()
+    {
+        await using var shop = await Shop.Open("video-matching");
+        using var acme = await shop.Api.ClientOf("acme");
+        Task<Answer> Post(string path, object body) => shop.Api.Post($"{Acme}/{path}", body, by: acme);
+
+        // A customer at Stripe and a checkout session.
+        (await shop.Api.Put($"{Acme}/profile", new { name = "Acme", email = "billing@acme.example" }, by: acme)).Expect(200);
+        var session = (await Post("checkout-sessions", new { plan = "pro", interval = "month", trial = false })).Expect(201);
+        Assert.Equal("billing@acme.example", (string?)Assert.Single(shop.Stripe.Server.All("customer"))["email"]);
+        await shop.Stripe.PayWith(Shop.Good, session.String("url")!);
+        Assert.Equal("complete", (await shop.Api.Get($"{Acme}/checkout-sessions/{session.String("id")}", acme)).Expect(200).String("status"));
+        await shop.Api.Settle();
+
+        // A portal session.
+        Assert.Contains("Pro", (await shop.Stripe.Browse((await Post("portal-sessions", new { })).Expect(201).String("url")!)).Text, StringComparison.Ordinal);
+
+        // Update and read the subscription.
+        (await shop.Api.Put($"{Acme}/subscription", new { plan = "enterprise" }, TestApi.NewKey(), acme)).Expect(200);
+        var subscription = (await shop.Api.Get($"{Acme}/subscription", acme)).Expect(200);
+        Assert.Equal(("enterprise", "active", "stripe"), (subscription.String("plan"), subscription.String("status"), subscription.String("kept_by")));
+        (await shop.Api.Put($"{Acme}/subscription", new { plan = "pro", proration = "none", at = "now" }, TestApi.NewKey(), acme)).ExpectProblem(403, "operator_only", "operator");
+
+        // Record usage.
+        (await shop.Api.Use("acme", "videos", 500, by: acme)).Expect(201);
+        Assert.Equal(500, (await shop.Api.Get($"{Acme}/entitlements/videos", acme)).Expect(200).Number("used"));
+
+        // Read an invoice.
+        var invoice = (string)Assert.Single(await shop.Api.List($"{Acme}/invoices", acme))["id"]!;
+        Assert.Equal(("paid", 2_900m), (await shop.Api.Get($"{Acme}/invoices/{invoice}", acme)).Expect(200) is var i ? (i.String("status"), i.Number("total.amount")) : default);
+
+        // Cancel.
+        Assert.True((await shop.Api.Send(HttpMethod.Delete, $"{Acme}/subscription", by: acme)).Expect(200).True("cancel_at_period_end"));
+
+        // None of it for nobody, and none of it for another organization.
+        await shop.Api.Open("beta");
+        using var beta = await shop.Api.ClientOf("beta");
+        foreach (var (by, status) in ((HttpClient, int)[])[(shop.Api.Anonymous, 401), (beta, 404)])
+        {
+            foreach (var (method, path) in ((HttpMethod, string)[])[(HttpMethod.Post, "checkout-sessions"), (HttpMethod.Post, "portal-sessions"), (HttpMethod.Delete, "subscription"), (HttpMethod.Put, "subscription"), (HttpMethod.Post, "usage")])
+                (await shop.Api.Send(method, $"{Acme}/{path}", "{}", TestApi.NewKey(), by)).Expect(status);
+            foreach (var path in (string[])["subscription", $"invoices/{invoice}", $"checkout-sessions/{session.String("id")}"]) (await shop.Api.Get($"{Acme}/{path}", by)).Expect(status);
+        }
+        await shop.Api.VerifyLedger("acme");
     }
 }

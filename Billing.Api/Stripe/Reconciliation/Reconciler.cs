@@ -91,8 +91,10 @@ public sealed class Reconciler(Services services) : IDisposable
                 var payload = Encoding.UTF8.GetBytes(json.GetRawText());
                 if (StripeEvent.Parse(payload) is not { } e) continue;
                 await services.StripeEvents.Receive(e, payload);
+                FaultPoints.Reach("reconcile:received");
             }
             await services.StripeEvents.Replay(id, stop);
+            FaultPoints.Reach("reconcile:replayed");
         }
     }
 
@@ -105,11 +107,17 @@ public sealed class Reconciler(Services services) : IDisposable
             {
                 var results = await services.Host.Organization(organization).ExecuteAll(repair.Commands, atomic: false);
                 if (results.Select(r => r.Rejection).FirstOrDefault(r => r is not null) is { } refused) refusals[difference.Object] = refused.Message;
+                FaultPoints.Reach("reconcile:executed");
             }
             if (repair.Invoice is { } invoice) await services.StripeInvoices.Save(invoice, asked, InvoiceSaidBy.Stripe);
+            FaultPoints.Reach("reconcile:kept");
             if (repair.AddTo is { } draft) await services.StripeEvents.Steps.AddToDraft(organization, draft, stop);
             foreach (var customer in repair.Commands.OfType<LinkCustomer>().Select(l => l.Customer).Append(repair.Link).OfType<string>().Distinct())
-                if (await services.Customers.Link(customer, organization)) await services.StripeEvents.Claim(organization, customer);
+                if (await services.Customers.Link(customer, organization))
+                {
+                    FaultPoints.Reach("reconcile:linked");
+                    await services.StripeEvents.Claim(organization, customer);
+                }
         }
     }
 
