@@ -487,6 +487,7 @@ public sealed class QuantityJson : JsonConverter<decimal>
 [JsonSerializable(typeof(ReconcileBody))]
 [JsonSerializable(typeof(ReconciliationView))]
 [JsonSerializable(typeof(ReconciliationRunView))]
+[JsonSerializable(typeof(FlowCounts))]
 [JsonSerializable(typeof(VerificationView))]
 [JsonSerializable(typeof(SignedHead))]
 [JsonSerializable(typeof(UsageHistoryView))]

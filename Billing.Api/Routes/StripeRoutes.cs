@@ -2,6 +2,7 @@ using System.Text.Json;
 using Billing.Api.Stripe;
 using Billing.Ledger;
 using Billing.Silo;
+using NodaTime;
 
 namespace Billing.Api.Routes;
 
@@ -10,7 +11,6 @@ public static class StripeRoutes
 {
     public static void MapStripe(this WebApplication app, RouteGroupBuilder v1, Services services)
     {
-        services.StripeEvents.Wake = app.Services.GetRequiredService<StripeWork>().Wake;
         app.MapStripeWebhook(services);
         v1.MapReconcile(app.Services.GetRequiredService<Reconciler>(), app.Services.GetRequiredService<NightlyReconciliation>());
 
@@ -26,6 +26,15 @@ public static class StripeRoutes
             }).OperatorOnly()
             .WithTags("Stripe").WithSummary("Stripe's events and what became of them (?state=&type=&organization=&limit=&cursor=; a type that ends with a dot is all that begin so)").Produces<Page<InboxEventView>>()
             .TakesQuery("state", "type", "organization", "limit", "cursor");
+
+        v1.MapGet("/stripe/flow", async (HttpContext http) =>
+            {
+                var to = http.TimeParameter("to") ?? services.Clock.Now();
+                var from = http.TimeParameter("from") ?? to - Duration.FromDays(30);
+                if (from >= to) throw new ApiException("invalid_parameter", "'from' must be before 'to'.", "from");
+                return Results.Ok(await services.StripeParts.Flow.Count(from, to));
+            }).OperatorOnly()
+            .WithTags("Stripe").WithSummary("On the way to paying: checkouts started, completed and expired, payments, portals opened (?from=&to=)").Produces<FlowCounts>().TakesQuery("from", "to");
 
         v1.MapGet("/stripe/events/{id}", async (string id, HttpContext http) =>
                 await services.Inbox.Find(id) is { } found ? Results.Ok(Of(found) with { Payload = Json(found.Payload) }) : Problems.Answer(http, "not_found", $"There is no event '{id}'.")).OperatorOnly()
