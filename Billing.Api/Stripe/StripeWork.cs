@@ -16,9 +16,9 @@ public sealed partial class StripeWork(IEnumerable<IStripeWorker> workers, Lease
 {
     private const string Lease = "stripe-work";
 
-    private readonly Duration leaseTime = Duration.FromTimeSpan(services.Settings.StripeLease);
-
     private static readonly TimeSpan Every = TimeSpan.FromSeconds(1);
+
+    private readonly Duration leaseTime = Duration.FromTimeSpan(services.Settings.StripeLease);
 
     private readonly SemaphoreSlim woken = new(0, 1);
 

@@ -193,15 +193,19 @@ public sealed class FaultPointTests
     // and what is older than those by commands.
     [InlineData("reconcile:executed", 40)]
     [InlineData("reconcile:kept", 40)]
-    [InlineData("reconcile:linked", 40)]
     public async Task a_repair_is_finished_by_the_next_one(string point, int daysAgo)
     {
-        await using var run = await Run.Start("learning-community", point, daysAgo);
-        var customer = await SandboxCalls.Customer(run.Stripe, "acme");
+        await using var run = await Run.Start("learning-community", null, daysAgo);
+        // The ledger knows the customer, and hears of nothing after it.
+        await run.Post("/v1/organizations/acme/tokens/purchase", new { token_package = "starter" });
+        var customer = (string)Assert.Single(run.Stripe.All("customer"))["id"]!;
+        var method = (string)(await SandboxCalls.Post(run.Stripe, "/v1/payment_methods/pm_card_visa/attach", $"customer={customer}"))["id"]!;
+        await SandboxCalls.Post(run.Stripe, $"/v1/customers/{customer}", $"invoice_settings[default_payment_method]={method}");
         await SandboxCalls.Subscribe(run.Stripe, "acme", customer, "community-pro-year");
         await SandboxCalls.Post(run.Stripe, "/v1/payment_intents", "amount=500", "currency=usd", $"customer={customer}", "payment_method=pm_card_visa", "confirm=true", "off_session=true",
             "metadata[organization_id]=acme", "metadata[token_package]=starter");
         await run.CatchUp();
+        await run.Arm(point);
 
         await run.Ask(HttpMethod.Post, "/v1/organizations/acme/reconcile", new { repair = true }, "first");
 
@@ -215,6 +219,23 @@ public sealed class FaultPointTests
         Assert.Single(await run.Ledger("customer-linked"));
         Assert.Single(await run.Ledger("subscription-changed"));
         Assert.Equal((1, 1, 2), (run.Stripe.All("customer").Count, run.Stripe.All("subscription").Count, run.Stripe.All("charge").Count));
+    }
+
+    [Fact]
+    public async Task a_customer_that_was_only_recorded_is_linked_by_a_repair()
+    {
+        await using var run = await Run.Start("learning-community", "customer:recorded");
+        await run.Post("/v1/organizations/acme/tokens/purchase", new { token_package = "starter" });
+        await run.Restart();
+        await run.Arm("reconcile:linked");
+
+        await run.Ask(HttpMethod.Post, "/v1/organizations/acme/reconcile", new { repair = true }, "first");
+
+        Assert.Equal(2, run.Deaths);
+        Assert.Empty((await run.Ask(HttpMethod.Post, "/v1/organizations/acme/reconcile", new { repair = false }, "second"))["differences"]!.AsArray());
+        await run.Ask(HttpMethod.Post, "/v1/organizations/acme/tokens/purchase", new { token_package = "starter" }, "again");
+        Assert.Single(run.Stripe.All("customer"));
+        Assert.Single(await run.Ledger("customer-linked"));
     }
 
     [Fact]
@@ -247,8 +268,10 @@ public sealed class FaultPointTests
 
         public required SandboxServer Stripe { get; init; }
 
-        /// <summary>Whether the service ended, and another one goes on.</summary>
-        public bool HasDied { get; private set; }
+        /// <summary>How often the service ended, and another one went on.</summary>
+        public int Deaths { get; private set; }
+
+        public bool HasDied => Deaths > 0;
 
         /// <summary>The catalog is at Stripe, one organization is open, and no webhook is delivered yet.</summary>
         /// <param name="point">Where it ends; see <see cref="Arm"/>.</param>
@@ -276,7 +299,7 @@ public sealed class FaultPointTests
         public async Task Restart()
         {
             await Until(() => Task.FromResult(service.HasExited));
-            HasDied = true;
+            Deaths++;
             service.Dispose();
             await StartService(null);
         }
