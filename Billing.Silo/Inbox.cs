@@ -139,6 +139,11 @@ public sealed class Inbox(Database database)
         """,
         new { state = state is { } s ? Name(s) : null, type, start = type?.EndsWith('.') == true ? type : null, organization, after, limit }).Select(r => r.ToEvent()).ToList());
 
+    /// <summary>How many came, by type, of those that happened in a stretch of time.</summary>
+    public Task<Dictionary<string, long>> CountByType(Instant from, Instant to) => database.Read(c => c.Query<(string Type, long Count)>(
+        "SELECT type, count(*) FROM inbox WHERE created_at >= @from AND created_at < @to GROUP BY type", new { from = Micros.Of(from), to = Micros.Of(to) })
+        .ToDictionary(r => r.Type, r => r.Count));
+
     /// <summary>What could not be applied in all that time never will be, without its body.</summary>
     /// <returns>How many bodies were removed.</returns>
     public Task<int> RemoveOldPayloads(Instant now) => database.Write(c => c.Execute(

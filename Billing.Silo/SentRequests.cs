@@ -59,6 +59,11 @@ public sealed class SentRequests(Database database)
         $"SELECT {Columns} FROM stripe_requests WHERE organization = @organization AND (@path IS NULL OR path = @path) ORDER BY sent_at DESC, idempotency_key LIMIT @limit",
         new { organization, path, limit }).Select(r => r.ToRequest()).ToList());
 
+    /// <summary>How many made something, by path, of those sent in a stretch of time.</summary>
+    public Task<Dictionary<string, long>> CountByPath(Instant from, Instant to) => database.Read(c => c.Query<(string Path, long Count)>(
+        "SELECT path, count(*) FROM stripe_requests WHERE sent_at >= @from AND sent_at < @to AND object IS NOT NULL GROUP BY path", new { from = Micros.Of(from), to = Micros.Of(to) })
+        .ToDictionary(r => r.Path, r => r.Count));
+
     public Task RemoveOldForms(Instant now) => database.Write(c => c.Execute(
         "UPDATE stripe_requests SET form = NULL WHERE form IS NOT NULL AND sent_at < @before", new { before = Micros.Of(now - KeepForms) }));
 }

@@ -32,7 +32,7 @@ public static class StripeRoutes
                 var to = http.TimeParameter("to") ?? services.Clock.Now();
                 var from = http.TimeParameter("from") ?? to - Duration.FromDays(30);
                 if (from >= to) throw new ApiException("invalid_parameter", "'from' must be before 'to'.", "from");
-                return Results.Ok(await services.StripeParts.Flow.Count(from, to));
+                return Results.Ok(await StripeFlow.Count(services.SentRequests, services.Inbox, from, to));
             }).OperatorOnly()
             .WithTags("Stripe").WithSummary("On the way to paying: checkouts started, completed and expired, payments, portals opened (?from=&to=)").Produces<FlowCounts>().TakesQuery("from", "to");
 

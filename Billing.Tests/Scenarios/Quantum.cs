@@ -244,13 +244,15 @@ public sealed class Quantum
         Assert.Equal("ignored", await State("payment_intent.payment_failed"));
         Assert.Equal("applied", await State("invoice.payment_failed"));
         var owing = await shop.Subscription();
-        Assert.Equal(("professional", "past_due", "failed", 1m), (owing.String("plan"), owing.String("status"), owing.String("payments.1.status"), owing.Number("payments.1.failed_attempts")));
+        Assert.Equal(("professional", "past_due"), (owing.String("plan"), owing.String("status")));
+        Assert.Equal(["failed 1", "paid 0"], owing["payments"]!.AsArray().Select(p => $"{p!["status"]} {p["failed_attempts"]}").Order(StringComparer.Ordinal));
 
         // Another card, and it is paid: whatever comes once more changes nothing.
         (await shop.Api.Put("/v1/organizations/acme/subscription", new { payment_method = "pm_card_visa" })).Expect(200);
         await shop.Api.Settle();
         var paid = await shop.Subscription();
-        Assert.Equal(("professional", "active", "paid"), (paid.String("plan"), paid.String("status"), paid.String("payments.1.status")));
+        Assert.Equal(("professional", "active"), (paid.String("plan"), paid.String("status")));
+        Assert.Equal(["paid", "paid"], paid["payments"]!.AsArray().Select(p => (string?)p!["status"]));
         Assert.Equal(["paid", "paid"], (await shop.Api.List("/v1/organizations/acme/invoices")).Select(i => (string?)i["status"]));
         foreach (var e in shop.Stripe.Server.All("event")) shop.Stripe.Server.Resend((string)e["id"]!);
         await shop.Api.Settle();
