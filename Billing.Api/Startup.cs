@@ -114,7 +114,7 @@ internal static class Startup
         FaultPoints.Arm(services.Settings.FaultPoint);
         var overage = new OverageItems(services);
         services.StripeEvents.Steps.AddToDraft = overage.AddTo;
-        parts.AddSingleton(services).AddSingleton(services.Journal).AddSingleton(services.Health).AddSingleton(host).AddSingleton(services.Inbox).AddSingleton(services.StripeEvents)
+        parts.AddSingleton(services).AddSingleton(services.Journal).AddSingleton(services.Health).AddSingleton(host).AddSingleton(services.Inbox).AddSingleton(services.SentRequests).AddSingleton(services.StripeEvents)
             .AddSingleton(services.Clock).AddSingleton(services.Flags).AddSingleton(time).AddSingleton(new Leases(database)).AddSingleton(new ReconciliationRuns(database))
             .AddSingleton<Reconciler>().AddSingleton<NightlyReconciliation>().AddSingleton<IStripeWorker>(p => p.GetRequiredService<NightlyReconciliation>())
             .AddSingleton(new StripeTasks(database)).AddSingleton<IFeedPositions>(new FeedPositions(database)).AddSingleton(overage).AddSingleton<IStripeWorker, LedgerWork>()

@@ -12,7 +12,7 @@ namespace Billing.Silo;
 /// What happens without traffic: windows that ended are closed and expired tokens written off. The due organizations
 /// are found through the journal's index, never by waking every actor.
 /// </summary>
-public sealed partial class DueWork(WatchedJournal journal, ILedgerHost host, Inbox inbox, TimeProvider time, ILogger<DueWork> log) : BackgroundService
+public sealed partial class DueWork(WatchedJournal journal, ILedgerHost host, Inbox inbox, SentRequests sent, TimeProvider time, ILogger<DueWork> log) : BackgroundService
 {
     private const int PageSize = 200;
 
@@ -29,6 +29,7 @@ public sealed partial class DueWork(WatchedJournal journal, ILedgerHost host, In
         if (now >= nextCleanup)
         {
             await inbox.RemoveOldPayloads(now);
+            await sent.RemoveOldForms(now);
             nextCleanup = now + Duration.FromHours(1);
         }
         var count = 0;

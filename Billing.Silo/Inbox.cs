@@ -139,6 +139,10 @@ public sealed class Inbox(Database database)
         """,
         new { state = state is { } s ? Name(s) : null, type, start = type?.EndsWith('.') == true ? type : null, organization, after, limit }).Select(r => r.ToEvent()).ToList());
 
+    /// <summary>The bodies of an organization's events go, once they were applied.</summary>
+    public Task ErasePayloads(string organization) => database.Write(c => c.Execute(
+        "UPDATE inbox SET payload = NULL WHERE organization = @organization AND state IN ('applied', 'ignored')", new { organization }));
+
     /// <summary>How many came, by type, of those that happened in a stretch of time.</summary>
     public Task<Dictionary<string, long>> CountByType(Instant from, Instant to) => database.Read(c => c.Query<(string Type, long Count)>(
         "SELECT type, count(*) FROM inbox WHERE created_at >= @from AND created_at < @to GROUP BY type", new { from = Micros.Of(from), to = Micros.Of(to) })

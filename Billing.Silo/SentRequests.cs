@@ -64,6 +64,10 @@ public sealed class SentRequests(Database database)
         "SELECT path, count(*) FROM stripe_requests WHERE sent_at >= @from AND sent_at < @to AND object IS NOT NULL GROUP BY path", new { from = Micros.Of(from), to = Micros.Of(to) })
         .ToDictionary(r => r.Path, r => r.Count));
 
+    /// <summary>Of what was answered, what it said about people goes; that it was sent stays.</summary>
+    public Task EraseForms(string organization) => database.Write(c => c.Execute(
+        "UPDATE stripe_requests SET form = NULL, error = NULL WHERE organization = @organization AND status IS NOT NULL", new { organization }));
+
     public Task RemoveOldForms(Instant now) => database.Write(c => c.Execute(
         "UPDATE stripe_requests SET form = NULL WHERE form IS NOT NULL AND sent_at < @before", new { before = Micros.Of(now - KeepForms) }));
 }

@@ -106,6 +106,8 @@ public static class BillingRoutes
         if (await services.Host.Organization(organization).Read(services.Clock.Now()) is null) return OrganizationRoutes.Unknown(http, organization);
         await services.Profiles.Erase(organization);
         await services.StripeCustomers.Update(organization);
+        await services.Inbox.ErasePayloads(organization);
+        await services.SentRequests.EraseForms(organization);
         return Results.NoContent();
     }
 

@@ -23,7 +23,7 @@ public static class RefundRoutes
         if (Text.Reason(body.Reason) is not { } reason) throw new ApiException("missing_field", "Say why: it is kept with the refund.", "reason");
         if (await services.Host.Organization(organization).Read(services.Clock.Now()) is null) return OrganizationRoutes.Unknown(http, organization);
         var command = new StripeCommand(services, organization, http.IdempotencyKey(), $"{http.Request.Method} {http.Request.Path}", request.ContentHash());
-        using var turn = await command.Turn(http.RequestAborted);
+        await using var turn = await command.Turn(http.RequestAborted);
         var (wasDone, reused) = await command.Look();
         if (reused is not null) return Problems.Answer(http, services, organization, reused);
 

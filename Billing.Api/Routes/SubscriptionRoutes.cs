@@ -2,6 +2,7 @@ using System.Text.Json;
 using Billing.Api.Stripe;
 using Billing.Grains;
 using Billing.Ledger;
+using NodaTime;
 
 namespace Billing.Api.Routes;
 
@@ -50,7 +51,10 @@ public static class SubscriptionRoutes
         var body = request.As(ApiJson.Web.SubscriptionBody);
         if (await services.Host.Organization(organization).Subscription(services.Clock.Now()) is not { } now) return OrganizationRoutes.Unknown(http, organization);
         if (body.PaymentMethod?.Id is not null) _ = services.Stripe;
-        if (IsAtStripe(body, now, http, services)) return await AtStripe(organization, http, services, request.ContentHash(), takesMoney: body.Plan is not null, (to, view, started) => PutAtStripe(to, body, view, started, http));
+        // From when a change is prorated is a preview's, or an operator's: else a customer would get back what it has used.
+        if (body.ProrationDate is { } from && http.Caller().Organization is not null && (from < services.Clock.Now() - Duration.FromHours(1) || from > services.Clock.Now() + Duration.FromMinutes(5)))
+            throw new ApiException("invalid_field", "Take the proration_date of a preview of this hour.", "proration_date");
+        if (IsAtStripe(body, now, http, services)) return await AtStripe(organization, http, services, request.ContentHash(), takesMoney: body.Plan is not null, isNew: body.PaymentMethod?.Id is not null, (to, view, started) => PutAtStripe(to, body, view, started, http));
         if (body.PaymentMethod?.Id is not null && now.KeptBy == "ledger") throw new ApiException("invalid_field", "The ledger keeps this subscription and charges nothing itself: say true or false.", "payment_method");
         if (body.Quantity is not null || body.ProrationDate is not null) throw new ApiException("invalid_field", "Only a subscription at Stripe has this.", body.Quantity is null ? "proration_date" : "quantity");
         var (key, hash) = (http.OptionalIdempotencyKey(), request.ContentHash());
@@ -100,13 +104,16 @@ public static class SubscriptionRoutes
     /// <summary>Carries a command out at Stripe, once for each id, and answers the subscription as the ledger has it then.</summary>
     /// <param name="takesMoney">Then the caller must make the id: a repeat that is taken for something new would be charged again.</param>
     private static async Task<IResult> AtStripe(
-        string organization, HttpContext http, Services services, byte[] hash, bool takesMoney, Func<StripeSubscriptions, SubscriptionView, bool, Task<StripeOutcome>> act)
+        string organization, HttpContext http, Services services, byte[] hash, bool takesMoney, bool isNew, Func<StripeSubscriptions, SubscriptionView, bool, Task<StripeOutcome>> act)
     {
         var ledger = services.Host.Organization(organization);
         // What is asked for of this state of the organization is the same command; after a change it is another.
-        var id = takesMoney || http.Request.Headers.ContainsKey("Idempotency-Key") ? http.IdempotencyKey() : $"ledger:{Convert.ToHexStringLower(hash)}:{(await ledger.Read(services.Clock.Now()))?.Version}";
+        var id = takesMoney || http.Request.Headers.ContainsKey("Idempotency-Key") ? http.IdempotencyKey()
+            // What was asked for before may be wanted again: another card in between, or money on the same one by now.
+            : isNew ? http.OptionalIdempotencyKey()
+            : $"ledger:{Convert.ToHexStringLower(hash)}:{(await ledger.Read(services.Clock.Now()))?.Version}";
         var command = new StripeCommand(services, organization, id, $"{http.Request.Method} {http.Request.Path}", hash);
-        using var turn = await command.Turn(http.RequestAborted);
+        await using var turn = await command.Turn(http.RequestAborted);
         var (wasDone, reused) = await command.Look();
         if (reused is not null) return Problems.Answer(http, services, organization, reused);
         var asked = services.Clock.Now();
@@ -159,7 +166,7 @@ public static class SubscriptionRoutes
         // Whoever asks for another end with the same key asks for something else.
         var hash = ContentHasher.Hash(http.Request.Method, $"{http.Request.Path.Value}?at={Spelling.Of(at)}&prorate={prorate}", request.Json);
         if (await IsKeptAtStripe(organization, services))
-            return await AtStripe(organization, http, services, hash, takesMoney: false, (to, view, _) => to.Cancel(view, new CancelSubscription(at, prorate, reason) { Id = "", ContentHash = [], At = default }));
+            return await AtStripe(organization, http, services, hash, takesMoney: false, isNew: false, (to, view, _) => to.Cancel(view, new CancelSubscription(at, prorate, reason) { Id = "", ContentHash = [], At = default }));
         return await Answer(organization, Filled(new CancelSubscription(at, prorate, reason) { Id = "", ContentHash = [], At = default }, http.OptionalIdempotencyKey(), hash, http, services), http, services);
     }
 
@@ -168,7 +175,7 @@ public static class SubscriptionRoutes
         using var request = await RequestBody.Read(http);
         var reason = Text.Reason(request.As(ApiJson.Web.ReasonBody).Reason);
         if (await IsKeptAtStripe(organization, services))
-            return await AtStripe(organization, http, services, request.ContentHash(), takesMoney: true, (to, view, _) => ActionOf(action, reason) switch
+            return await AtStripe(organization, http, services, request.ContentHash(), takesMoney: true, isNew: false, (to, view, _) => ActionOf(action, reason) switch
             {
                 ReactivateSubscription reactivate => to.Reactivate(view, reactivate),
                 PauseSubscription pause => to.Pause(view, pause),

@@ -10,10 +10,10 @@ public sealed class InboxWorker(Inbox inbox, StripeEvents events, Clock clock) :
     private const int PageSize = 200;
 
     /// <summary>How many organizations at once.</summary>
-    private const int Parallel = 8;
+    private const int Parallel = 4;
 
-    /// <summary>After so many tries (some seven hours) an event is given up: it waits for an operator, or for Stripe to send it again.</summary>
-    public const int MaxAttempts = 50;
+    /// <summary>After so many tries (three days) an event is given up: it waits for an operator, or for Stripe to send it again.</summary>
+    public const int MaxAttempts = 440;
 
     /// <summary>Before the second try; doubled for each one after it.</summary>
     public static readonly Duration FirstDelay = Duration.FromSeconds(5);

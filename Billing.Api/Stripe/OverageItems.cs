@@ -81,6 +81,10 @@ public sealed class OverageItems(Services services)
             {
                 await Stripe.Send(StripeRequests.InvoiceItem(organization, customer, invoice, name, lines[place]), stop);
             }
+            catch (StripeException e) when (e.Code == StripeGateway.Gone)
+            {
+                // It was there, and somebody took it away at Stripe: that stands.
+            }
             catch (StripeException e) when (e.Code == "invoice_not_editable" || (e.IsMissing && e.Param == "invoice"))
             {
                 // Stripe closed it before all of it was there: the rest goes onto one of its own.
@@ -121,7 +125,7 @@ public sealed class OverageItems(Services services)
 }
 
 /// <summary>Who is charged when nobody is there.</summary>
-/// <param name="Method">The customer's default payment method, or that of its newest subscription; null without one.</param>
+/// <param name="Method">The customer's default payment method, or that of its newest subscription, or the newest that is kept; null without one.</param>
 internal sealed record Payer(string Customer, string? Method)
 {
     /// <summary>Null when the organization is no customer at Stripe, or only ones that were deleted there.</summary>
@@ -140,6 +144,8 @@ internal sealed record Payer(string Customer, string? Method)
     {
         await foreach (var subscription in stripe.List(StripeRequests.SubscriptionsOf(customer), stop))
             if (subscription.Reference("default_payment_method") is { } method) return method;
+        // One that was kept when tokens were bought is no default.
+        await foreach (var kept in stripe.List(StripeRequests.PaymentMethodsOf(customer), stop)) return kept.Text("id");
         return null;
     }
 }

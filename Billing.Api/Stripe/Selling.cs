@@ -16,8 +16,6 @@ internal static partial class Selling
 
     private const string SessionId = "{CHECKOUT_SESSION_ID}";
 
-    private static readonly Turns Turns = new();
-
     public static ApiException NewSubscriptionsOff() =>
         new("new_subscriptions_off", "New subscriptions cannot be taken out at the moment. Those that there are go on as they are.");
 
@@ -54,17 +52,15 @@ internal static partial class Selling
         if (price.Amount.Amount == 0) return Problems.Answer(http, "no_checkout_needed", $"The plan '{plan.Id}' costs nothing: there is nothing to check out.", "plan");
         var hasTrial = body.Trial != false && plan.TrialDays > 0 && !(await actor.Subscription(services.Clock.Now()))!.TrialUsed;
 
-        return await Turns.Take(organization, async () =>
-        {
-            var customer = await services.StripeCustomers.For(organization);
-            var session = await services.Stripe.Send(StripeRequests.SellPlan(new PlanSale(
-                organization, id, hash, customer, await services.StripePrices.Of(plan, price), body.Quantity ?? 1, hasTrial ? plan.TrialDays : null,
-                hasTrial && (body.PaymentMethodCollection ?? (plan.TrialNeedsPaymentMethod ? "always" : "if_required")) == "if_required",
-                body.AllowPromotionCodes ?? services.Settings.PromotionCodes, services.Settings.StripeTax, success, cancel)));
-            FaultPoints.Reach("checkout:made");
-            if (IsOther(session, hash)) return Reused(id, http);
-            return await LeaveOne(organization, session, http, services) ?? Answer(Of(session), http, replayed: false);
-        });
+        await using var turn = await services.StripeParts.Turns.Take(organization, http.RequestAborted);
+        var customer = await services.StripeCustomers.For(organization);
+        var session = await services.Stripe.Send(StripeRequests.SellPlan(new PlanSale(
+            organization, id, hash, customer, await services.StripePrices.Of(plan, price), body.Quantity ?? 1, hasTrial ? plan.TrialDays : null,
+            hasTrial && (body.PaymentMethodCollection ?? (plan.TrialNeedsPaymentMethod ? "always" : "if_required")) == "if_required",
+            body.AllowPromotionCodes ?? services.Settings.PromotionCodes, services.Settings.StripeTax, success, cancel)));
+        FaultPoints.Reach("checkout:made");
+        if (IsOther(session, hash)) return Reused(id, http);
+        return await LeaveOne(organization, session, http, services) ?? Answer(Of(session), http, replayed: false);
     }
 
     /// <summary>
@@ -81,6 +77,13 @@ internal static partial class Selling
         if (await services.Host.Organization(organization).Subscription(services.Clock.Now()) is not { KeptBy: not null } own) return null;
         await Expire(organization, session, services);
         return Problems.Answer(http, services, organization, new Rejection(RejectionKind.SubscriptionExists, $"There is a subscription already ({own.Id}): change it, or cancel it first."));
+    }
+
+    /// <summary>No page that was opened before can be paid any more.</summary>
+    public static async Task ExpireAll(string organization, string customer, Services services)
+    {
+        await foreach (var open in services.Stripe.List(StripeRequests.OpenCheckoutSessions(customer)))
+            if (open.Text("mode") == "subscription") await Expire(organization, open, services);
     }
 
     /// <summary>One that is not open any more cannot end, and need not.</summary>
@@ -210,8 +213,12 @@ internal static partial class Selling
         if (IsOther(made, hash)) return Reused(id, http);
         var now = await services.Stripe.Send(StripeRequests.Sale(path, made.Text("id")!));
         // Whoever made it may have gone no further.
-        return now.Text("mode") == "subscription" && now.Text("status") == "open" && await Turns.Take(organization, () => LeaveOne(organization, now, http, services)) is { } refusal
-            ? refusal : Answer(Of(now), http, replayed: true);
+        if (now.Text("mode") == "subscription" && now.Text("status") == "open")
+        {
+            await using var turn = await services.StripeParts.Turns.Take(organization, http.RequestAborted);
+            if (await LeaveOne(organization, now, http, services) is { } refusal) return refusal;
+        }
+        return Answer(Of(now), http, replayed: true);
     }
 
     private static bool IsOther(JsonElement made, string hash) => made.Metadata("request") != hash;

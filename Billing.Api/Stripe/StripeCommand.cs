@@ -9,19 +9,12 @@ namespace Billing.Api.Stripe;
 /// </summary>
 public sealed class StripeCommand(Services services, string organization, string id, string route, byte[] contentHash)
 {
-    private static readonly SemaphoreSlim[] Turns = [.. Enumerable.Range(0, 256).Select(_ => new SemaphoreSlim(1))];
-
     public string Organization => organization;
 
     private readonly string own = StripeRequests.KeyOf("command", organization, id);
 
-    /// <summary>One at a time of each organization: two that meet must not both find that there is no subscription yet.</summary>
-    public async Task<IDisposable> Turn(CancellationToken stop)
-    {
-        var turn = Turns[(organization.GetHashCode(StringComparison.Ordinal) & int.MaxValue) % Turns.Length];
-        await turn.WaitAsync(stop);
-        return new Ended(turn);
-    }
+    /// <summary>See <see cref="OrganizationTurns"/>.</summary>
+    public Task<IAsyncDisposable> Turn(CancellationToken stop) => services.StripeParts.Turns.Take(organization, stop);
 
     /// <summary>A step's key at Stripe.</summary>
     public string Key(string step) => StripeRequests.KeyOf(step, organization, id);
@@ -59,10 +52,5 @@ public sealed class StripeCommand(Services services, string organization, string
         {
             return await services.Stripe.Send(StripeRequests.AwaitingConfirmation(request, Key($"{step}-confirm")));
         }
-    }
-
-    private sealed class Ended(SemaphoreSlim turn) : IDisposable
-    {
-        public void Dispose() => turn.Release();
     }
 }

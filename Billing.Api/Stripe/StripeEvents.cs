@@ -118,7 +118,9 @@ public sealed class StripeEvents(Inbox inbox, CustomerDirectory customers, ILedg
 
     /// <summary>Whether the same may work in a moment: a database or Stripe is away.</summary>
     public static bool MayPass(Exception e) =>
-        e is JournalUnavailableException or DbException or TimeoutException or IOException or OperationCanceledException or StripeException { IsPassing: true };
+        e is JournalUnavailableException or DbException or TimeoutException or IOException or OperationCanceledException
+            // A key that was rolled is put right within days, too.
+            or StripeException { IsPassing: true } or StripeException { Status: 401 or 403 or 424 };
 
     private PriceBook Prices => new(catalogs.Current, settings.PriceIds);
 
@@ -169,7 +171,9 @@ public sealed class StripeEvents(Inbox inbox, CustomerDirectory customers, ILedg
     /// <returns>Null when it is not at Stripe.</returns>
     private async Task<Outcome?> LookUp(string organization, StripeEvent e, CancellationToken stop)
     {
-        var asked = clock.Now();
+        // What stands may be of a later time than our clock's, where that is slow.
+        var stands = (await host.Organization(organization).Followed())?.Subscriptions.FirstOrDefault(s => s.Id == e.About)?.Order?.EventCreatedAt;
+        var asked = stands >= clock.Now() ? stands.Value + Duration.FromTicks(10) : clock.Now();
         if (await steps.Subscription(e, stop) is not { } subscription) return null;
         if (await host.Organization(organization).Read(asked) is null) return new Outcome(InboxState.Unclaimed, e.Organization, NotKnown);
         return await Follow(organization, subscription, asked) is { } refusal ? new Outcome(InboxState.Failed, organization, refusal)

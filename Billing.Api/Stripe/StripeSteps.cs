@@ -16,6 +16,8 @@ public delegate Task<Outcome> StripeStep(StripeSteps steps, AppliedEvent applied
 /// <param name="stripe">Null without a key.</param>
 public sealed class StripeSteps(IStripeGateway? stripe, Inbox inbox, CustomerDirectory customers, ILedgerHost host, StripeInvoices invoices, Clock clock)
 {
+    private readonly Turns paymentTurns = new();
+
     public bool HasStripe => stripe is not null;
 
     /// <summary>What is added to the draft of a renewal's invoice: the organization, and Stripe's invoice.</summary>
@@ -31,10 +33,14 @@ public sealed class StripeSteps(IStripeGateway? stripe, Inbox inbox, CustomerDir
     }
 
     /// <summary>Takes back tokens as far as their money went back: refunds that did not fail, and disputes for as long as they are not won.</summary>
-    public async Task<Outcome> MoneyBack(AppliedEvent applied, CancellationToken stop)
+    public async Task<Outcome> MoneyBack(AppliedEvent applied, CancellationToken stop) => applied.Event.Object.Reference("payment_intent") is { } payment
+        // What was read last is recorded last.
+        ? await paymentTurns.Take(payment, () => MoneyBack(payment, applied, stop))
+        : new Outcome(InboxState.Ignored, applied.Organization, "It names no payment.");
+
+    private async Task<Outcome> MoneyBack(string payment, AppliedEvent applied, CancellationToken stop)
     {
         var (organization, e) = (applied.Organization, applied.Event);
-        if (e.Object.Reference("payment_intent") is not { } payment) return new Outcome(InboxState.Ignored, organization, "It names no payment.");
         var now = clock.Now();
         if (await Returned(payment, stop) is not { } total)
             return new Outcome(InboxState.Failed, organization, "How much went back in all is not known: bodies of older events are removed. Set STRIPE_SECRET_KEY, and replay it.");

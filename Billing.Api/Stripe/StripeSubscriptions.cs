@@ -32,9 +32,12 @@ public sealed class StripeSubscriptions(Services services, StripeCommand command
             var plan = services.Catalogs.Current.Plan(asked.Plan)!;
             var price = await PriceOf(asked.Plan, asked.Interval, asked.Currency);
             var customer = await services.StripeCustomers.For(organization);
+            // A page that is still open would make another one.
+            await Selling.ExpireAll(organization, customer, services);
             // One may have been started by other means, and the event about it not have come yet.
             await foreach (var live in stripe.List(StripeRequests.OpenSubscriptionsOf(customer)))
             {
+                if (live.Text("status") is "canceled" or "incomplete_expired") continue;
                 await services.StripeEvents.Follow(organization, live);
                 return new(default, await Refusal(asked) ?? new Rejection(RejectionKind.SubscriptionExists, $"There is a subscription at Stripe already, {live.Text("id")}."));
             }

@@ -20,51 +20,47 @@ public sealed partial class StripeWork(IEnumerable<IStripeWorker> workers, Lease
 
     private readonly Duration leaseTime = Duration.FromTimeSpan(services.Settings.StripeLease);
 
-    private readonly SemaphoreSlim woken = new(0, 1);
+    private TaskCompletionSource woken = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private int wasWoken;
 
     /// <summary>There is something to do.</summary>
     public void Wake()
     {
-        try
-        {
-            woken.Release();
-        }
-        catch (SemaphoreFullException)
-        {
-            // It is awake already.
-        }
+        Volatile.Write(ref wasWoken, 1);
+        Interlocked.Exchange(ref woken, new(TaskCreationOptions.RunContinuationsAsynchronously)).TrySetResult();
     }
 
     /// <summary>Does everything that there is to do, and what comes of it.</summary>
     public async Task RunUntilDone(CancellationToken stop = default)
     {
-        while (await RunOnce(stop) > 0)
+        for (var done = 1; done > 0;)
         {
+            done = 0;
+            foreach (var worker in workers) done += await Run(worker, stop);
         }
     }
 
     /// <summary>As <see cref="RunUntilDone"/>, when it was woken since the last time.</summary>
     public async Task RunIfWoken(CancellationToken stop = default)
     {
-        if (await woken.WaitAsync(0, stop)) await RunUntilDone(stop);
+        if (Interlocked.Exchange(ref wasWoken, 0) == 1) await RunUntilDone(stop);
     }
 
-    private async Task<int> RunOnce(CancellationToken stop)
+    private async Task<int> Run(IStripeWorker worker, CancellationToken stop)
     {
-        var done = 0;
-        foreach (var worker in workers)
+        try
         {
-            try
-            {
-                done += await worker.RunOnce(stop);
-            }
-            catch (Exception e) when (!stop.IsCancellationRequested)
-            {
-                // One kind of work that fails holds up none of the others.
-                LogFailure(log, worker.GetType().Name, e);
-            }
+            return await worker.RunOnce(stop);
         }
-        return done;
+        catch (Exception e) when (!stop.IsCancellationRequested)
+        {
+            LogFailure(log, worker.GetType().Name, e);
+        }
+        catch (OperationCanceledException)
+        {
+            // The lease is lost, or the service stops: whoever has it goes on.
+        }
+        return 0;
     }
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
@@ -75,13 +71,13 @@ public sealed partial class StripeWork(IEnumerable<IStripeWorker> workers, Lease
             {
                 try
                 {
-                    if (!services.Health.IsOut && await leases.Hold(Lease, services.Clock.Now(), leaseTime)) await RunUntilLeaseIsOld(stoppingToken);
+                    if (await HasLease()) await RunWhileHeld(stoppingToken);
                 }
                 catch (Exception e) when (!stoppingToken.IsCancellationRequested)
                 {
                     LogFailure(log, Lease, e);
                 }
-                await woken.WaitAsync(Every, stoppingToken);
+                await Task.Delay(Every, stoppingToken);
             }
         }
         catch (OperationCanceledException)
@@ -91,19 +87,35 @@ public sealed partial class StripeWork(IEnumerable<IStripeWorker> workers, Lease
         if (!services.Health.IsOut) await leases.Release(Lease);
     }
 
-    /// <summary>As long as there is work and the lease is surely held.</summary>
-    private async Task RunUntilLeaseIsOld(CancellationToken stop)
+    private async Task<bool> HasLease() => !services.Health.IsOut && await leases.Hold(Lease, services.Clock.Now(), leaseTime);
+
+    /// <summary>All workers side by side, so that a long step of one holds up none of the others, until the lease cannot be kept.</summary>
+    private async Task RunWhileHeld(CancellationToken stop)
     {
-        var until = services.Clock.Now() + leaseTime / 3;
-        while (await RunOnce(stop) > 0 && services.Clock.Now() < until)
+        using var held = CancellationTokenSource.CreateLinkedTokenSource(stop);
+        var running = workers.Select(w => Loop(w, held.Token)).ToList();
+        try
         {
+            using var timer = new PeriodicTimer((leaseTime / 3).ToTimeSpan());
+            while (await timer.WaitForNextTickAsync(stop) && await HasLease())
+            {
+            }
+        }
+        finally
+        {
+            await held.CancelAsync();
+            await Task.WhenAll(running);
         }
     }
 
-    public override void Dispose()
+    private async Task Loop(IStripeWorker worker, CancellationToken held)
     {
-        woken.Dispose();
-        base.Dispose();
+        while (!held.IsCancellationRequested)
+        {
+            // Before it looks: what comes in the meantime wakes it.
+            var wake = Volatile.Read(ref woken).Task;
+            if (await Run(worker, held) == 0) await Task.WhenAny(wake, Task.Delay(Every, held));
+        }
     }
 
     [LoggerMessage(Level = LogLevel.Error, Message = "{What} failed; it is tried again.")]

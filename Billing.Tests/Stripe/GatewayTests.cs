@@ -114,6 +114,10 @@ public sealed class GatewayTests : IAsyncDisposable
         var gateway = await Open();
         var declined = await Assert.ThrowsAsync<StripeException>(() => gateway.Send(Charge("pm_card_chargeDeclined")));
         Assert.Equal((true, "generic_decline"), (declined.IsDeclined, declined.DeclineCode));
+        // The error has the whole payment with its secret, and the card.
+        Assert.Contains("client_secret", declined.Error.GetRawText());
+        Assert.DoesNotContain("secret", (await Sent.Find("charge"))!.Error);
+        Assert.DoesNotContain("0002", (await Sent.Find("charge"))!.Error);
 
         clock.Advance(Duration.FromDays(3));
 

@@ -99,7 +99,7 @@ public sealed class InboxTests
         var waiting = (await api.Get("/v1/stripe/events?type=charge.refunded")).Expect(200)["items"]!.AsArray().Single()!;
         Assert.Equal(("pending", 1), ((string?)waiting["state"], (int)waiting["attempts"]!));
         Assert.Equal("2026-11-20T10:00:05Z", (string?)waiting["next_try_at"]);
-        Assert.Contains("Try 1 of 50 failed", (string?)waiting["detail"], StringComparison.Ordinal);
+        Assert.Contains($"Try 1 of {InboxWorker.MaxAttempts} failed", (string?)waiting["detail"], StringComparison.Ordinal);
         Assert.Equal(100_000, await Balance(api, "acme"));
 
         api.Sandbox.Misbehaviour.Stop();
@@ -135,7 +135,7 @@ public sealed class InboxTests
         }
 
         var dead = (await api.Get("/v1/stripe/events?state=failed&type=charge.")).Expect(200)["items"]!.AsArray().Single()!;
-        Assert.StartsWith("Given up after 50 tries.", (string?)dead["detail"], StringComparison.Ordinal);
+        Assert.StartsWith($"Given up after {InboxWorker.MaxAttempts} tries.", (string?)dead["detail"], StringComparison.Ordinal);
         api.Sandbox.Misbehaviour.Stop();
         Assert.Equal("applied", (await api.Post($"/v1/stripe/events/{dead["id"]}/replay")).Expect(200).String("state"));
         Assert.Equal(0, await Balance(api, "acme"));

@@ -110,6 +110,7 @@ public sealed class RequestListTests
         (nameof(StripeRequests.InvoiceItem), StripeRequests.InvoiceItem("acme", "cus_1", "in_1", "12:0", Overage)),
         (nameof(StripeRequests.SendInvoice), StripeRequests.SendInvoice("acme", "in_1")),
         (nameof(StripeRequests.DeleteDraft), StripeRequests.DeleteDraft("in_1")),
+        (nameof(StripeRequests.PaymentMethodsOf), StripeRequests.PaymentMethodsOf("cus_1")),
         (nameof(StripeRequests.TopUp), StripeRequests.TopUp("acme", "cus_1", "pm_1", new PendingTopUpView("tu_7", "starter", 100_000, new Money(500, "usd"), Now))),
 
         // Reconciling.

@@ -20,6 +20,9 @@ public sealed partial class StripeGateway : IStripeGateway, IDisposable
 
     public const int MaxTries = 5;
 
+    /// <summary>Our code for what a request of days ago made and somebody took away since.</summary>
+    public const string Gone = "gone";
+
     /// <summary>Where the objects are read that requests make or change.</summary>
     private static readonly string[] Collections =
     [
@@ -34,6 +37,8 @@ public sealed partial class StripeGateway : IStripeGateway, IDisposable
 
     private readonly record struct Answer(int Status, bool? ShouldRetry, JsonElement Json, string? RequestId, Exception? Failure)
     {
+        public int Tries { get; init; }
+
         public bool IsSuccess => Status is >= 200 and < 300;
     }
 
@@ -81,9 +86,9 @@ public sealed partial class StripeGateway : IStripeGateway, IDisposable
         // What was stored first is sent, whatever is asked for now: under one key Stripe takes only one thing.
         var answer = await Try(HttpMethod.Post, request.Path, stored.Form ?? body, key, stop);
         if (answer.IsSuccess) await sent.Answered(key, answer.Status, answer.Json.Text("id"), null, clock.Now());
-        else if (answer.Status == 402) await sent.Answered(key, 402, null, answer.Json.Get("error")?.GetRawText(), clock.Now());
-        // Refused before anything began: with the field put right, the same key may be used.
-        else if (answer.Status is 400 or 401 or 403 or 404) await sent.Forget(key);
+        else if (answer.Status == 402) await sent.Answered(key, 402, null, SafeError(answer.Json.Get("error")), clock.Now());
+        // Refused at the first try, before anything began: with the field put right, the same key may be used. After a try without an answer nobody knows.
+        else if (isNew && answer is { Status: 400 or 401 or 403 or 404, Tries: 1, Json.ValueKind: JsonValueKind.Object } && answer.Json.Get("error")?.Text("type") != "idempotency_error") await sent.Forget(key);
         return Read(request, answer);
     }
 
@@ -98,13 +103,31 @@ public sealed partial class StripeGateway : IStripeGateway, IDisposable
             throw Refusal(402, error.RootElement.Clone(), null);
         }
         var collection = Collections.First(c => stored.Path.StartsWith($"/v1/{c}", StringComparison.Ordinal));
-        return await Send(StripeRequest.Get($"/v1/{collection}/{stored.Object}"), stop);
+        try
+        {
+            return await Send(StripeRequest.Get($"/v1/{collection}/{stored.Object}"), stop);
+        }
+        catch (StripeException e) when (e.IsMissing)
+        {
+            throw new StripeException(404, Gone, $"{stored.Object} was made by this request, and is not at Stripe any more.", e.Error, e.RequestId, e);
+        }
     }
 
     private static string Address(StripeRequest request) => request.Form.Count == 0 ? request.Path : $"{request.Path}?{request.Form.Encode()}";
 
-    private async Task<Answer> Try(HttpMethod method, string address, byte[]? body, string? key, CancellationToken stop) =>
-        await tries.ExecuteAsync(async (self, token) => await self.TryOnce(method, address, body, key, token), this, stop);
+    private async Task<Answer> Try(HttpMethod method, string address, byte[]? body, string? key, CancellationToken stop)
+    {
+        var count = 0;
+        return await tries.ExecuteAsync(async (self, token) => await self.TryOnce(method, address, body, key, token) with { Tries = ++count }, this, stop);
+    }
+
+    /// <summary>What is needed to say it again: the error has the whole payment with its secret, and the card, too.</summary>
+    private static string? SafeError(JsonElement? error)
+    {
+        if (error is not { } whole) return null;
+        string[] kept = ["type", "code", "decline_code", "message", "param", "charge"];
+        return JsonSerializer.Serialize(kept.Where(name => whole.Text(name) is not null).ToDictionary(name => name, name => whole.Text(name)));
+    }
 
     private async Task<Answer> TryOnce(HttpMethod method, string address, byte[]? body, string? key, CancellationToken stop)
     {

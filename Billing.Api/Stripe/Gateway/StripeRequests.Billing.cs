@@ -53,6 +53,8 @@ public static partial class StripeRequests
 
     // ---- topping up
 
+    public static StripeRequest PaymentMethodsOf(string customer) => StripeRequest.Get("/v1/payment_methods", new() { { "customer", customer } });
+
     public static string TopUpKey(string organization, string topUp) => $"top-up:{organization}:{topUp}";
 
     /// <summary>Charges what is kept, with nobody there.</summary>

@@ -79,7 +79,8 @@ public static partial class StripeRequests
     /// <summary>Under an organization's customer there is at most one that goes on.</summary>
     private static async Task<JsonElement?> Live(IStripeGateway stripe, string customer)
     {
-        await foreach (var live in stripe.List(OpenSubscriptionsOf(customer))) return live;
+        await foreach (var live in stripe.List(OpenSubscriptionsOf(customer)))
+            if (live.Text("status") is not ("canceled" or "incomplete_expired")) return live;
         return null;
     }
 
@@ -101,9 +102,10 @@ public static partial class StripeRequests
     public static StripeRequest CancelAtPeriodEnd(string organization, string key, string subscription, bool cancels) =>
         UpdateSubscription(organization, key, subscription, new() { { "cancel_at_period_end", cancels } });
 
-    /// <param name="prorate">The unused rest is given back, on a last invoice.</param>
+    /// <summary>What waits for the next invoice, such as the rest of an upgrade, is on a last one: without that Stripe would drop it.</summary>
+    /// <param name="prorate">The unused rest is given back there.</param>
     public static StripeRequest EndSubscription(string subscription, bool prorate) =>
-        StripeRequest.Delete($"/v1/subscriptions/{subscription}", prorate ? new() { { "prorate", true }, { "invoice_now", true } } : []);
+        StripeRequest.Delete($"/v1/subscriptions/{subscription}", new() { { "prorate", prorate ? true : null }, { "invoice_now", true } });
 
     /// <summary>Invoices that are made while it is paused are void: nothing is owed for the time.</summary>
     public static StripeRequest PauseCollection(string organization, string key, string subscription) =>

@@ -111,7 +111,17 @@ public sealed class Reconciler(Services services) : IDisposable
             }
             if (repair.Invoice is { } invoice) await services.StripeInvoices.Save(invoice, asked, InvoiceSaidBy.Stripe);
             FaultPoints.Reach("reconcile:kept");
-            if (repair.AddTo is { } draft) await services.StripeEvents.Steps.AddToDraft(organization, draft, stop);
+            if (repair.AddTo is { } draft)
+            {
+                try
+                {
+                    await services.StripeEvents.Steps.AddToDraft(organization, draft, stop);
+                }
+                catch (StripeException e) when (!e.IsPassing)
+                {
+                    refusals[difference.Object] = e.Message;
+                }
+            }
             foreach (var customer in repair.Commands.OfType<LinkCustomer>().Select(l => l.Customer).Append(repair.Link).OfType<string>().Distinct())
                 if (await services.Customers.Link(customer, organization))
                 {
