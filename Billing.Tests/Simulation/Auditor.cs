@@ -49,6 +49,7 @@ internal sealed class Auditor
         {
             case OrganizationOpened x: plans.Take(x); break;
             case OrganizationClosed x:
+                usage.RequireBilled(x);
                 plans.Take(x);
                 usage.Plan(plans, x.EffectiveAt);
                 break;
@@ -122,6 +123,7 @@ internal sealed class Auditor
 
     private void Take(SubscriptionChanged e, Catalogs catalogs)
     {
+        if (IsChargedByStripe && e.Followed is { Kept: null, Ended: true } ended && ended.Id == plans.Own!.Id) usage.RequireBilled(e);
         kept.Take(e, catalogs);
         plans.Take(e);
         var at = PlanBook.At(e);

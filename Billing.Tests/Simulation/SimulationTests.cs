@@ -88,13 +88,13 @@ public sealed class SimulationTests(ITestOutputHelper output)
                 if (mutation.Try(tenant.Id, tenant.Events, tenant.Events.Count / 3) is not { } tried) continue;
                 places++;
                 found = tried.Finding ?? found;
-                if (tried.Finding is null) missed.Add($"{mutation} (event {tried.At + 1} of {tenant.Id}, {tenant.Events[tried.At].Event.GetType().Name})");
+                if (tried.Finding is null) missed.Add($"{mutation} (event {tried.At + 1} of {tenant.Id}, {string.Join(", ", tenant.Events.Skip(tried.At - 2).Take(8).Select(n => n.Event.ToString()))})");
             }
             if (places == 0) missed.Add($"{mutation}: there is no place for it");
             output.WriteLine($"{mutation}: {places} places. {found}");
         }
 
-        Assert.Empty(missed);
+        Assert.True(missed.Count == 0, string.Join("\n", missed));
     }
 
     private static int Setting(string name, int otherwise) =>

@@ -159,6 +159,7 @@ internal sealed class UsageBook
     /// <param name="perUnit">Minor units for a smallest unit at a price of 1.</param>
     public void Bill(LinesAdded e, InvoiceLine line, PlanFeature? given, decimal perUnit, PlanBook plans)
     {
+        Require(!(billAt < e.EffectiveAt), $"Event {e.Version} bills at {e.EffectiveAt}; what was due at {billAt} is on no line.");
         var page = pages.GetValueOrDefault(line.Feature!);
         Require(page is not null && line.Tiers is not null, $"Event {e.Version} bills {line.Feature}, of which nothing was used.");
         // Beyond the most that a line may be it reads as that.
@@ -191,6 +192,13 @@ internal sealed class UsageBook
                 : page.IsUnbilled ? Instant.Min(page.Open[Window.Period].End, Almanac.Billed(plans.Cycle, plans.Zone, at).End) : (Instant?)null;
             if (due is not null && !(billAt <= due)) billAt = due;
         }
+    }
+
+    /// <summary>Where something ends, what was counted past the allowance is on a line by then.</summary>
+    public void RequireBilled(LedgerEvent e)
+    {
+        var left = pages.Where(p => p.Value.IsUnbilled).Select(p => p.Key).FirstOrDefault();
+        Require(left is null, $"Event {e.Version} ends what overage of {left} is charged by, and it is on no line.");
     }
 
     /// <summary>What a gauge stood at under another limit is not billed under this one.</summary>
