@@ -56,9 +56,9 @@ public sealed partial class StripeWork(IEnumerable<IStripeWorker> workers, Lease
         {
             LogFailure(log, worker.GetType().Name, e);
         }
-        catch (OperationCanceledException)
+        catch (Exception) when (stop.IsCancellationRequested)
         {
-            // The lease is lost, or the service stops: whoever has it goes on.
+            // The lease is lost, or the service stops: whatever it was in the middle of is done again by whoever has the lease.
         }
         return 0;
     }
