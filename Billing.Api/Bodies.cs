@@ -397,7 +397,7 @@ public sealed record PongView(bool Ok, string Service);
 /// <param name="Status"><c>ready</c>; <c>checks_only</c> while the journal does not answer and checks are answered from memory; <c>unavailable</c>.</param>
 /// <param name="Journal"><c>available</c> or <c>unavailable</c>.</param>
 /// <param name="Since">When the journal failed first.</param>
-public sealed record ReadyView(string Status, string Journal, [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] Instant? Since = null);
+public sealed record ReadyView(string Status, string Journal, EngineView Engine, [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] Instant? Since = null);
 
 public sealed record ProblemTypeView(string Code, int Status, string Title);
 

@@ -1,7 +1,5 @@
 using Billing.Api.Routes;
 using Billing.Api.Stripe;
-using Billing.Grains;
-using Billing.Grains.Journal;
 using Billing.Silo;
 
 namespace Billing.Api;
@@ -33,14 +31,13 @@ public static class Program
         var clock = new Clock(time ?? TimeProvider.System);
 
         // What is kept, and in what.
-        var database = Startup.OpenDatabase(settings);
-        var journal = Startup.Watch(database, settings, time ?? TimeProvider.System);
-        var snapshots = settings.SnapshotEvery == 0 ? null : new Snapshots(new SnapshotStore(database, TimeProvider.System), settings.SnapshotEvery);
-        var catalogs = await new CatalogStore(database, settings.Defaults).PublishFile(settings.CatalogPath, clock.Now());
+        var ledger = LedgerParts.Open(settings.Ledger, time ?? TimeProvider.System);
+        var (database, journal, snapshots) = (ledger.Database, ledger.Journal, ledger.Snapshots);
+        var catalogs = await ledger.Catalogs.PublishFile(settings.CatalogPath, clock.Now());
         var keys = await Startup.OpenKeys(new ApiKeys(database), settings, builder.Configuration, clock.Now());
 
         // The actors, and who speaks to them.
-        var host = new LedgerHost(journal, () => catalogs.Current, settings.MaxResidentBytes, snapshots);
+        var host = builder.AddEngine(ledger);
         var flags = await Flags.Open(new FlagStore(database), builder.Configuration);
         var (denialIds, heads) = await Startup.OpenSecrets(new SecretStore(database), flags);
         var stripe = StripeParts.Open(database, host, catalogs, settings, clock);
@@ -55,6 +52,7 @@ public static class Program
         app.UseProblems(journal.Health);
         app.UseRouting();
         app.UseApiKeys(keys);
+        app.MapEngine(host, keys);
         app.MapApiDocument();
         var v1 = app.MapGroup("/v1");
         v1.MapEntitlements(services);

@@ -1,7 +1,7 @@
 using System.Text.RegularExpressions;
 using Billing.Api.Pages;
-using Billing.Grains.Journal;
 using Billing.Ledger;
+using Billing.Silo;
 
 namespace Billing.Api;
 
@@ -19,17 +19,11 @@ public sealed partial record Settings
 
     public required bool IsDevelopment { get; init; }
 
+    /// <summary>What the ledger is kept in, and its limits.</summary>
+    public required LedgerSettings Ledger { get; init; }
+
     /// <summary>The catalog's file.</summary>
     public required string CatalogPath { get; init; }
-
-    /// <summary>The journal's SQLite file, where <see cref="PostgresAddress"/> does not say otherwise.</summary>
-    public required string JournalPath { get; init; }
-
-    /// <summary>The journal's PostgreSQL database, with its password; null when it is in a file.</summary>
-    public required string? PostgresAddress { get; init; }
-
-    /// <summary>How long callers wait for a journal that does not answer.</summary>
-    public required TimeSpan JournalTimeout { get; init; }
 
     public required string? OperatorKey { get; init; }
 
@@ -77,29 +71,16 @@ public sealed partial record Settings
     /// <summary>Stripe price ids from the environment, each with the plan and interval that it is for.</summary>
     public required IReadOnlyDictionary<string, (string Plan, BillingInterval Interval)> PriceIds { get; init; }
 
-    public required CatalogDefaults Defaults { get; init; }
-
-    public required long MaxResidentBytes { get; init; }
-
-    /// <summary>After so many events an organization's next snapshot is due; 0 takes and uses none.</summary>
-    public required int SnapshotEvery { get; init; }
-
-    /// <summary>How long checks are answered from memory while the journal does not answer, where the catalog allows it.</summary>
-    public required TimeSpan OutageAnswerTime { get; init; }
-
     /// <summary>Who invoices are from.</summary>
     public required Seller Seller { get; init; }
 
     /// <summary>Where the process ends at once, to try what a crash there leaves. In Development only; null is nowhere.</summary>
     public string? FaultPoint { get; init; }
 
-    /// <summary>Whether due work runs by itself. Tests run it by hand.</summary>
-    public required bool RunsDueWork { get; init; }
-
     /// <exception cref="SettingsException">Something is set in a way that cannot work; the message says what would.</exception>
     public static Settings Read(IConfiguration configuration, bool isDevelopment, string contentRoot)
     {
-        string? Get(params string[] names) => names.Select(n => configuration[n]).FirstOrDefault(v => !string.IsNullOrWhiteSpace(v));
+        string? Get(params ReadOnlySpan<string> names) => configuration.Find(names);
 
         var operatorKey = Get("BILLING_OPERATOR_KEY");
         if (operatorKey is { Length: < MinOperatorKeyLength })
@@ -116,10 +97,8 @@ public sealed partial record Settings
         return new Settings
         {
             IsDevelopment = isDevelopment,
+            Ledger = LedgerSettings.Read(configuration),
             CatalogPath = FindCatalog(Get("Billing:Catalog") ?? "catalogs/learning-community.json", contentRoot),
-            JournalPath = Path.GetFullPath(Get("Billing:Journal") ?? "data/ledger.db"),
-            PostgresAddress = Get("DATABASE_URL", "ConnectionStrings:Ledger"),
-            JournalTimeout = TimeSpan.FromMilliseconds(Number("Billing:JournalTimeoutMilliseconds", 5_000, 100, 600_000)),
             OperatorKey = operatorKey,
             WebhookSecrets = [.. (Get("STRIPE_WEBHOOK_SECRET") ?? "").Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries)],
             PublishableKey = Get("STRIPE_PUBLISHABLE_KEY", "STRIPE_PUBLIC_KEY"),
@@ -136,24 +115,11 @@ public sealed partial record Settings
             ReconcileRepairs = Get("Billing:ReconcileRepairs") == "on",
             Refunds = (Number("Billing:Refunds:SubscriptionDays", 7, 0, 3_650), Number("Billing:Refunds:TokenDays", 0, 0, 3_650)),
             PriceIds = ReadPriceIds(configuration),
-            Defaults = new CatalogDefaults(Days("DEFAULT_TRIAL_DAYS", 14), Days("BILLING_GRACE_PERIOD_DAYS", 3)),
-            MaxResidentBytes = 1024L * 1024 * Number("Billing:ResidentMegabytes", 512, 1, 1_000_000),
-            SnapshotEvery = Number("Billing:SnapshotEvery", Snapshots.EveryByDefault, 0, 1_000_000),
-            OutageAnswerTime = TimeSpan.FromSeconds(Number("Billing:OutageAnswerSeconds", 600, 0, 31_536_000)),
             Seller = Seller.Read(configuration),
             FaultPoint = isDevelopment ? Get("Billing:FaultPoint") : null,
-            RunsDueWork = Get("Billing:DueWork") != "off",
         };
 
-        int Days(string name, int byDefault) => Number(name, byDefault, 0, 730);
-
-        int Number(string name, int byDefault, int least, int most)
-        {
-            if (Get(name) is not { } text) return byDefault;
-            return int.TryParse(text, out var number) && number >= least && number <= most
-                ? number
-                : throw new SettingsException($"{name} is '{text}'; it must be a whole number from {least} to {most}.");
-        }
+        int Number(string name, int byDefault, int least, int most) => configuration.Number(name, byDefault, least, most);
     }
 
     [GeneratedRegex(@"\A[sr]k_(test|live)_[A-Za-z0-9_]{1,255}\z", RegexOptions.CultureInvariant)]
@@ -216,6 +182,3 @@ public sealed record ReturnUrls(Uri? Default, IReadOnlySet<string> Hosts, bool A
         return asked;
     }
 }
-
-/// <summary>The service cannot start as it is configured.</summary>
-public sealed class SettingsException(string message) : Exception(message);

@@ -4,8 +4,6 @@ using Billing.Grains;
 using Billing.Grains.Journal;
 using Billing.Silo;
 using Billing.Silo.Storage;
-using Billing.Silo.Storage.Postgres;
-using Billing.Silo.Storage.Sqlite;
 using Billing.StripeSandbox;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
@@ -30,24 +28,6 @@ internal static class Startup
         });
         return builder;
     }
-
-    /// <summary>What the journal and everything beside it is kept in.</summary>
-    public static Database OpenDatabase(Settings settings)
-    {
-        if (settings.PostgresAddress is not { } address) return SqliteDatabase.Open(settings.JournalPath);
-        try
-        {
-            return PostgresDatabase.Open(address, settings.JournalTimeout);
-        }
-        catch (FormatException e)
-        {
-            throw new SettingsException($"DATABASE_URL or ConnectionStrings__Ledger: {e.Message}");
-        }
-    }
-
-    /// <summary>The journal with one health for all who use it.</summary>
-    public static WatchedJournal Watch(Database database, Settings settings, TimeProvider time) =>
-        new(database.Journal, new JournalHealth(new JournalProbe(database, time).Run, time, settings.JournalTimeout, settings.OutageAnswerTime));
 
     public static async Task<CatalogStore> PublishFile(this CatalogStore catalogs, string path, Instant now)
     {
@@ -87,7 +67,7 @@ internal static class Startup
     public static async Task<(Settings Settings, SandboxServer? Sandbox)> StartSandbox(Settings settings)
     {
         if (!settings.StartsStripeSandbox) return (settings, null);
-        var options = new SandboxOptions { RunsByItself = true, Port = SandboxOptions.UsualPort, File = Path.Combine(Path.GetDirectoryName(settings.JournalPath)!, "stripe-sandbox.json") };
+        var options = new SandboxOptions { RunsByItself = true, Port = SandboxOptions.UsualPort, File = Path.Combine(Path.GetDirectoryName(settings.Ledger.JournalPath)!, "stripe-sandbox.json") };
         SandboxServer sandbox;
         try
         {
@@ -102,7 +82,7 @@ internal static class Startup
     }
 
     /// <summary>Requests end first, then the actors finish what they took, then the database is closed.</summary>
-    public static void CloseLast(this WebApplication app, LedgerHost host, Database database, StripeGateway? gateway, SandboxServer? sandbox) =>
+    public static void CloseLast(this WebApplication app, ILedgerHost host, Database database, StripeGateway? gateway, SandboxServer? sandbox) =>
         app.Lifetime.ApplicationStopped.Register(() => Close(host, database, gateway, sandbox).GetAwaiter().GetResult());
 
     /// <summary>The ledger goes on without snapshots; whoever looks after it should know that it does.</summary>
@@ -118,9 +98,9 @@ internal static class Startup
             .AddSingleton(services.Clock).AddSingleton(services.Flags).AddSingleton(time).AddSingleton(new Leases(database)).AddSingleton(new ReconciliationRuns(database))
             .AddSingleton<Reconciler>().AddSingleton<NightlyReconciliation>().AddSingleton<IStripeWorker>(p => p.GetRequiredService<NightlyReconciliation>())
             .AddSingleton(new StripeTasks(database)).AddSingleton<IFeedPositions>(new FeedPositions(database)).AddSingleton(overage).AddSingleton<IStripeWorker, LedgerWork>()
-            .AddSingleton<DueWork>().AddSingleton<StripeWork>().AddSingleton<IStripeWorker, InboxWorker>();
-        if (services.Settings.RunsDueWork)
-            parts.AddHostedService(p => p.GetRequiredService<DueWork>()).AddHostedService<FlagPoll>().AddHostedService(p => p.GetRequiredService<StripeWork>());
+            .AddSingleton<DueWork>().AddSingleton(services.CatalogStore).AddSingleton<StripeWork>().AddSingleton<IStripeWorker, InboxWorker>();
+        if (services.Settings.Ledger.RunsDueWork)
+            parts.AddHostedService<CatalogPoll>().AddHostedService<FlagPoll>().AddHostedService(p => p.GetRequiredService<StripeWork>());
         if (services.Settings.StartsStripeSandbox) parts.AddHostedService<CatalogPushAtStart>();
         return parts;
     }
@@ -143,7 +123,7 @@ internal static class Startup
         if (settings.WebhookSecrets.Count == 0) app.Logger.LogInformation("  Stripe   webhooks answer 503 until STRIPE_WEBHOOK_SECRET is set");
     });
 
-    private static async Task Close(LedgerHost host, Database database, StripeGateway? gateway, SandboxServer? sandbox)
+    private static async Task Close(ILedgerHost host, Database database, StripeGateway? gateway, SandboxServer? sandbox)
     {
         if (sandbox is not null) await sandbox.DisposeAsync();
         gateway?.Dispose();

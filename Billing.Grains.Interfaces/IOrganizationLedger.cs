@@ -83,11 +83,19 @@ public interface IOrganizationLedger
 }
 
 /// <summary>Where organizations are found, whichever engine runs them.</summary>
-public interface ILedgerHost
+public interface ILedgerHost : IAsyncDisposable
 {
     /// <summary>The organization with this id, opened or not.</summary>
     IOrganizationLedger Organization(string id);
+
+    /// <summary>What runs the organizations, as it is now. From memory, at once.</summary>
+    EngineView Engine { get; }
 }
+
+/// <summary>What runs the organizations.</summary>
+/// <param name="Name"><c>embedded</c> or <c>orleans</c>.</param>
+/// <param name="Silos">How many processes share them, as this one knows; 0 when it reaches none.</param>
+public sealed record EngineView(string Name, int Silos);
 
 /// <summary>What became of a command.</summary>
 /// <param name="Events">What it recorded: now, or when it was first sent. Empty when it was rejected or changed nothing.</param>

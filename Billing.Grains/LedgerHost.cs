@@ -7,7 +7,7 @@ using NodaTime;
 namespace Billing.Grains;
 
 /// <summary>The embedded engine: every organization's actor inside this process, activated on first use and evicted when idle.</summary>
-public sealed class LedgerHost : ILedgerHost, IAsyncDisposable
+public sealed class LedgerHost : ILedgerHost
 {
     private const long EvictEveryMilliseconds = 1_000;
     private const int ActivationsBetweenEvictions = 1_024;
@@ -47,6 +47,8 @@ public sealed class LedgerHost : ILedgerHost, IAsyncDisposable
 
     public int ResidentCount => residents.Count;
 
+    public EngineView Engine { get; } = new("embedded", 1);
+
     public IOrganizationLedger Organization(string id) => new InProcessOrganization(this, id);
 
     /// <summary>Evicts the longest unused organizations until the rest fit. What is busy stays.</summary>
@@ -69,6 +71,18 @@ public sealed class LedgerHost : ILedgerHost, IAsyncDisposable
             evicted++;
         }
         return evicted;
+    }
+
+    /// <summary>Whether this process has the organization in memory.</summary>
+    public bool IsResident(string id) => residents.ContainsKey(id);
+
+    /// <summary>How often somebody else wrote to the organization's stream since it is in memory here.</summary>
+    public long TimesOvertaken(string id) => residents.TryGetValue(id, out var resident) ? resident.Session.TimesOvertaken : 0;
+
+    /// <summary>Forgets one organization, if nothing waits for it. What it knew is in the journal.</summary>
+    public void Release(string id)
+    {
+        if (!health.IsOut && residents.TryGetValue(id, out var resident) && resident.Session.TryRetire()) Forget(id, resident.Session);
     }
 
     /// <summary>Takes nothing new, and lets everything that was taken be written. Its answers are on their way then, and none is lost.</summary>

@@ -39,6 +39,7 @@ public sealed class LedgerSession
     private bool running;
     private bool retired;
     private volatile bool hasGivenUp;
+    private long timesOvertaken;
 
     // Of the loop alone, except that Published and LastKnown may be read by anyone.
     private State? published;
@@ -64,6 +65,9 @@ public sealed class LedgerSession
 
     /// <summary>The last state that was published, which stays when it is not known any more whether it is the last one: everything in it is durable, and more may be.</summary>
     public State? LastKnown => Volatile.Read(ref lastKnown);
+
+    /// <summary>How often an append found that somebody else had written to the stream.</summary>
+    public long TimesOvertaken => Volatile.Read(ref timesOvertaken);
 
     /// <summary>Commands, with the way to answer them. With no commands, it asks only for the state to be loaded.</summary>
     private sealed class Request(IReadOnlyList<Command> commands, bool atomic)
@@ -109,8 +113,8 @@ public sealed class LedgerSession
             if (running) return request.Done.Task;
             running = true;
         }
-        // The loop takes failures to the callers; nothing is left for the task itself.
-        _ = Run();
+        // The loop takes failures to the callers; nothing is left for the task itself. It outlives the caller, so it never runs on a scheduler of the caller's.
+        _ = TaskScheduler.Current == TaskScheduler.Default ? Run() : Task.Run(Run);
         return request.Done.Task;
     }
 
@@ -288,6 +292,7 @@ public sealed class LedgerSession
             // Another activation wrote: read what it did, and decide again on that.
             if (outcome == AppendOutcome.VersionConflict)
             {
+                Interlocked.Increment(ref timesOvertaken);
                 await ReadOn(state);
                 asked.IsFresh = true;
             }

@@ -35,6 +35,16 @@ public sealed class CatalogStore(Database database, CatalogDefaults defaults)
         return Current;
     }
 
+    /// <summary>Takes up what another process published since.</summary>
+    public async Task Refresh()
+    {
+        var count = await database.Read(c => c.ExecuteScalar<long>("SELECT count(*) FROM catalogs"));
+        if (count > 0 && count != Volatile.Read(ref published)?.At.Count) Keep(await Rows());
+    }
+
+    /// <summary>Whether any catalog was published, as far as this process knows.</summary>
+    public bool IsPublished => Volatile.Read(ref published) is not null;
+
     /// <summary>Makes this content the current version. Content that is current already stays the version that it is.</summary>
     /// <returns>What is wrong with it; empty when it was published.</returns>
     public async Task<IReadOnlyList<CatalogProblem>> Publish(byte[] json, Instant now)

@@ -20,17 +20,18 @@ public sealed partial class DueWork(WatchedJournal journal, ILedgerHost host, In
 
     private static readonly byte[] ContentHash = SHA256.HashData("due"u8);
 
-    private Instant nextCleanup;
+    /// <summary>When what is old is next removed. Whoever goes on with this work in another process takes it from there.</summary>
+    public Instant NextCleanup { get; set; }
 
     /// <returns>How many organizations had something due.</returns>
     public async Task<int> RunOnce()
     {
         var now = Micros.Truncate(Instant.FromDateTimeOffset(time.GetUtcNow()));
-        if (now >= nextCleanup)
+        if (now >= NextCleanup)
         {
             await inbox.RemoveOldPayloads(now);
             await sent.RemoveOldForms(now);
-            nextCleanup = now + Duration.FromHours(1);
+            NextCleanup = now + Duration.FromHours(1);
         }
         var count = 0;
         while (true)

@@ -1,3 +1,5 @@
+using Billing.Silo;
+
 namespace Billing.Api.Pages;
 
 /// <summary>Who invoices are from. All of it is configuration.</summary>

@@ -28,9 +28,12 @@ public static class SystemRoutes
     /// <summary>While checks are still answered, a load balancer that took the service away would make the outage worse.</summary>
     private static IResult Ready(Services services)
     {
-        var health = services.Health;
-        if (health.Since is not { } since) return Answers.Json(new ReadyView("ready", "available"), ApiJson.Web.ReadyView);
+        var (health, engine) = (services.Health, services.Host.Engine);
+        var journal = health.Since is null ? "available" : "unavailable";
+        // Without a silo nothing is answered, whatever the journal does.
+        if (engine.Silos == 0) return Answers.Json(new ReadyView("unavailable", journal, engine, health.Since), ApiJson.Web.ReadyView, 503);
+        if (health.Since is null) return Answers.Json(new ReadyView("ready", journal, engine), ApiJson.Web.ReadyView);
         var answers = health.MayAnswer && services.Catalogs.Current.OnJournalOutage == OnJournalOutage.Answer;
-        return Answers.Json(new ReadyView(answers ? "checks_only" : "unavailable", "unavailable", since), ApiJson.Web.ReadyView, answers ? 200 : 503);
+        return Answers.Json(new ReadyView(answers ? "checks_only" : "unavailable", journal, engine, health.Since), ApiJson.Web.ReadyView, answers ? 200 : 503);
     }
 }

@@ -1,0 +1,78 @@
+using System.Net;
+using Billing.Grains;
+using Billing.Silo.Storage.Postgres;
+using Microsoft.Extensions.DependencyInjection;
+using Orleans.Configuration;
+
+namespace Billing.Silo;
+
+/// <summary>How a silo and its clients are set up, in one place: who is in the cluster, how fast a death is noticed, what is kept where.</summary>
+public static class SiloSetup
+{
+    private const string Npgsql = "Npgsql";
+
+    /// <summary>How much longer than the journal a silo's answer may take: then the silo itself is in trouble.</summary>
+    private static readonly TimeSpan OnTheWay = TimeSpan.FromMilliseconds(500);
+
+    /// <summary>How much longer than one try all tries may take. With the usual five seconds for the journal a caller waits eight at most.</summary>
+    private static readonly TimeSpan ForRepeats = TimeSpan.FromMilliseconds(2_500);
+
+    /// <summary>How long a caller waits for all tries of a call together.</summary>
+    public static TimeSpan Patience(LedgerSettings settings) => settings.JournalTimeout + OnTheWay + ForRepeats;
+
+    /// <summary>A silo in this process, with the organizations of <paramref name="host"/>.</summary>
+    public static ISiloBuilder AddLedger(this ISiloBuilder silo, LedgerParts ledger, LedgerHost host, ClusterSettings cluster)
+    {
+        silo.Services.AddSingleton(host).AddSingleton(cluster);
+        silo.Configure<ClusterOptions>(o => o.ClusterId = o.ServiceId = cluster.Id);
+        silo.Configure<SiloMessagingOptions>(o => o.ResponseTimeout = o.SystemResponseTimeout = ledger.Settings.JournalTimeout + OnTheWay);
+        // What is not asked for goes; its snapshot and tail bring it back.
+        silo.Configure<GrainCollectionOptions>(o => o.CollectionAge = TimeSpan.FromMinutes(15));
+        silo.Configure<ClusterMembershipOptions>(o =>
+        {
+            // A death is certain after two probes of a second each; the defaults take half a minute.
+            o.ProbeTimeout = TimeSpan.FromSeconds(1);
+            o.NumMissedProbesLimit = 2;
+            o.TableRefreshTimeout = TimeSpan.FromSeconds(5);
+            o.IAmAliveTablePublishTimeout = TimeSpan.FromSeconds(5);
+            o.DeathVoteExpirationTimeout = TimeSpan.FromSeconds(30);
+            o.DefunctSiloCleanupPeriod = TimeSpan.FromMinutes(10);
+            o.DefunctSiloExpiration = TimeSpan.FromHours(1);
+        });
+        silo.Configure<EndpointOptions>(o =>
+        {
+            o.AdvertisedIPAddress = cluster.Resolve();
+            o.SiloPort = cluster.SiloPort > 0 ? cluster.SiloPort : ClusterSettings.FreePort();
+            o.GatewayPort = cluster.GatewayPort;
+            if (IPAddress.IsLoopback(o.AdvertisedIPAddress)) return;
+            o.SiloListeningEndpoint = new IPEndPoint(IPAddress.Any, o.SiloPort);
+            if (o.GatewayPort > 0) o.GatewayListeningEndpoint = new IPEndPoint(IPAddress.Any, o.GatewayPort);
+        });
+        if (ledger.Settings.RunsDueWork) silo.Services.AddHostedService<DueWorkWatch>();
+        if (Address(ledger) is not { } address)
+        {
+            return silo.UseDevelopmentClustering((DevelopmentClusterMembershipOptions _) => { }).UseInMemoryReminderService().AddMemoryGrainStorageAsDefault();
+        }
+        return silo.UseAdoNetClustering(o => (o.Invariant, o.ConnectionString) = (Npgsql, address))
+            .UseAdoNetReminderService(o => (o.Invariant, o.ConnectionString) = (Npgsql, address))
+            .AddAdoNetGrainStorageAsDefault(o => (o.Invariant, o.ConnectionString) = (Npgsql, address));
+    }
+
+    /// <summary>A client of silos in other processes.</summary>
+    public static IClientBuilder AddLedger(this IClientBuilder client, LedgerParts ledger, ClusterSettings cluster)
+    {
+        client.Configure<ClusterOptions>(o => o.ClusterId = o.ServiceId = cluster.Id);
+        client.Configure<ClientMessagingOptions>(o => o.ResponseTimeout = ledger.Settings.JournalTimeout + OnTheWay);
+        client.Configure<GatewayOptions>(o => o.GatewayListRefreshPeriod = TimeSpan.FromSeconds(2));
+        // Silos may come later than their clients.
+        client.UseConnectionRetryFilter(static async (_, cancellation) =>
+        {
+            await Task.Delay(TimeSpan.FromSeconds(1), cancellation);
+            return true;
+        });
+        return client.UseAdoNetClustering(o => (o.Invariant, o.ConnectionString) = (Npgsql, Address(ledger)!));
+    }
+
+    private static string? Address(LedgerParts ledger) =>
+        ledger.Settings.PostgresAddress is { } address ? PostgresAddress.Parse(address).ConnectionString : null;
+}
