@@ -1,4 +1,5 @@
 using Billing.Api;
+using Billing.Silo;
 using NodaTime;
 
 namespace Billing.Tests.Api;

@@ -1,4 +1,5 @@
 using Billing.Api;
+using Billing.Silo;
 using Billing.Tests.Grains;
 using Microsoft.Extensions.Logging.Abstractions;
 

@@ -1,8 +1,8 @@
 using System.Security.Cryptography;
 using System.Text;
-using Billing.Api;
 using Billing.Api.Pages;
 using Billing.Ledger;
+using Billing.Silo;
 using Microsoft.Extensions.Configuration;
 
 namespace Billing.Tests.Api;

@@ -1,4 +1,5 @@
 using Billing.Api;
+using Billing.Silo;
 using Microsoft.Extensions.Configuration;
 
 namespace Billing.Tests.Stripe;
