@@ -35,7 +35,7 @@ public sealed class PropertyTests
         }
         """;
 
-    private static readonly Catalogs Catalogs = Spec.Catalogs(Catalog);
+    internal static readonly Catalogs Catalogs = Spec.Catalogs(Catalog);
     private static readonly string[] Sums = ["calls", "jobs", "hours", "mails", "tries"];
     private static readonly string[] Gauges = ["storage", "seats"];
     private static readonly string[] Plans = ["free", "pro", "max"];
@@ -132,7 +132,7 @@ public sealed class PropertyTests
             Entitlements.Evaluate(asked, Catalogs, feature, null, now) is var e ? (e.HasAccess, e.Limit, e.Used, e.Held, e.Remaining, e.Tokens, e.Overage, e.ResetsAt) : default;
     }
 
-    private static Command CommandOf(Step step, int index, Instant now, State state, List<LedgerEvent> events)
+    internal static Command CommandOf(Step step, int index, Instant now, State state, List<LedgerEvent> events)
     {
         var (a, b) = (step.A, step.B);
         return step.What switch
