@@ -9,6 +9,7 @@ namespace Billing.Grains;
 /// <param name="Own">The organization's own subscription, where it is one of those.</param>
 /// <param name="Payments">By the provider's invoices, without the ledger's own.</param>
 /// <param name="Purchases">Grants that were paid for.</param>
+[GenerateSerializer, Alias("FollowedView"), Immutable]
 public sealed record FollowedView(
     long Version, bool IsClosed, ImmutableArray<string> Customers, ImmutableArray<Subscription> Subscriptions, string? Own, ImmutableArray<InvoicePayment> Payments,
     ImmutableArray<TokenGrant> Purchases, PendingTopUp? TopUp)

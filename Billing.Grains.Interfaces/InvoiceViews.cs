@@ -14,60 +14,61 @@ namespace Billing.Grains;
 /// <param name="Credit">Taken from the credit balance; a negative total is put there instead.</param>
 /// <param name="SettledAt">When it became paid, void or uncollectible.</param>
 /// <param name="Subscription">The subscription that it is of, if it is of one.</param>
+[GenerateSerializer, Alias("InvoiceView"), Immutable]
 public sealed record InvoiceView(
     string Id, string? Number, string Status, Money Total, Money Credit, Money AmountDue, Instant CreatedAt, Instant? FinalizedAt, Instant? DueAt, Instant? SettledAt,
     string? Subscription)
 {
     /// <summary>Whose invoice it is: <c>ledger</c>, or <c>stripe</c> for one that is shown as Stripe last showed it.</summary>
-    public string Source { get; init; } = "ledger";
+    [Id(0)] public string Source { get; init; } = "ledger";
 
     /// <summary>Stripe's: what came in for it.</summary>
-    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public Money? AmountPaid { get; init; }
+    [Id(1), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public Money? AmountPaid { get; init; }
 
     /// <summary>Stripe's: why it was made, such as <c>subscription_cycle</c>.</summary>
-    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public string? BillingReason { get; init; }
+    [Id(2), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public string? BillingReason { get; init; }
 
     /// <summary>Stripe's: how often it was tried to collect it.</summary>
-    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public int? Attempts { get; init; }
+    [Id(3), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public int? Attempts { get; init; }
 
     /// <summary>Stripe's: when it is tried next.</summary>
-    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public Instant? NextAttemptAt { get; init; }
+    [Id(4), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public Instant? NextAttemptAt { get; init; }
 
     /// <summary>Stripe's page to pay it on, and to read it.</summary>
-    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public string? HostedUrl { get; init; }
+    [Id(5), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public string? HostedUrl { get; init; }
 
     /// <summary>Stripe's PDF of it.</summary>
-    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public string? PdfUrl { get; init; }
+    [Id(6), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public string? PdfUrl { get; init; }
 
     /// <summary>Stripe's: why it could not be finalized.</summary>
-    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public string? Problem { get; init; }
+    [Id(7), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public string? Problem { get; init; }
 
     /// <summary>From the first line's beginning to the last one's end.</summary>
-    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public PeriodView? Period { get; init; }
+    [Id(8), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public PeriodView? Period { get; init; }
 
     /// <summary>Their amounts, discounts and taxes add up to the totals exactly.</summary>
-    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public IReadOnlyList<InvoiceLineView>? Lines { get; init; }
+    [Id(9), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public IReadOnlyList<InvoiceLineView>? Lines { get; init; }
 
     /// <summary>The lines' amounts.</summary>
-    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public Money? Subtotal { get; init; }
+    [Id(10), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public Money? Subtotal { get; init; }
 
     /// <summary>What is taken off the subtotal.</summary>
-    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public Money? Discount { get; init; }
+    [Id(11), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public Money? Discount { get; init; }
 
     /// <summary>By which terms.</summary>
-    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public DiscountTermsView? DiscountTerms { get; init; }
+    [Id(12), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public DiscountTermsView? DiscountTerms { get; init; }
 
     /// <summary>Added to the total where its terms are exclusive, and in it already where they are inclusive.</summary>
-    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public Money? Tax { get; init; }
+    [Id(13), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public Money? Tax { get; init; }
 
     /// <summary>By which terms.</summary>
-    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public TaxTermsView? TaxTerms { get; init; }
+    [Id(14), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public TaxTermsView? TaxTerms { get; init; }
 
     /// <summary>Whether it is the last one of a subscription that ended.</summary>
-    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public bool? Final { get; init; }
+    [Id(15), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public bool? Final { get; init; }
 
     /// <summary>The version of the event that made it.</summary>
-    [JsonIgnore] public long Version { get; init; }
+    [Id(16), JsonIgnore] public long Version { get; init; }
 
     /// <summary>As a list shows it.</summary>
     public static InvoiceView Of(InvoiceHead i) => new(
@@ -98,14 +99,15 @@ public sealed record InvoiceView(
 /// <param name="Amount">Rounded once, before discount and exclusive tax.</param>
 /// <param name="Discount">Its share of the invoice's discount.</param>
 /// <param name="Period">What it is for.</param>
+[GenerateSerializer, Alias("InvoiceLineView"), Immutable]
 public sealed record InvoiceLineView(
     string Kind, string Description, string? Feature, string? Plan, decimal Quantity, string? UnitPrice, Money Amount, Money Discount, Money Tax, PeriodView Period)
 {
     /// <summary>Overage at several prices.</summary>
-    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public IReadOnlyList<PricedQuantityView>? Tiers { get; init; }
+    [Id(0), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public IReadOnlyList<PricedQuantityView>? Tiers { get; init; }
 
     /// <summary>Usage records that an adjustment is about.</summary>
-    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public IReadOnlyList<string>? Records { get; init; }
+    [Id(1), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public IReadOnlyList<string>? Records { get; init; }
 
     /// <summary>A line, with quantities in whole units.</summary>
     public static InvoiceLineView Of(InvoiceLine l, Catalogs catalogs)
@@ -123,10 +125,12 @@ public sealed record InvoiceLineView(
 }
 
 /// <summary>A quantity in whole units at one price for each, in major units as text.</summary>
+[GenerateSerializer, Alias("PricedQuantityView"), Immutable]
 public sealed record PricedQuantityView(decimal Quantity, string UnitPrice);
 
 /// <param name="Rate">Per cent.</param>
 /// <param name="Inclusive">Prices have the tax in them.</param>
+[GenerateSerializer, Alias("TaxTermsView"), Immutable]
 public sealed record TaxTermsView(string Name, decimal Rate, bool Inclusive)
 {
     /// <summary>Null where there is no tax.</summary>
@@ -135,6 +139,7 @@ public sealed record TaxTermsView(string Name, decimal Rate, bool Inclusive)
 
 /// <summary>Either per cent of every line, credits too, or an amount off each invoice in its currency.</summary>
 /// <param name="Until">Invoices made from then on have no discount.</param>
+[GenerateSerializer, Alias("DiscountTermsView"), Immutable]
 public sealed record DiscountTermsView(decimal? Percent, Money? Amount, Instant? Until)
 {
     /// <summary>Null where there is no discount.</summary>
@@ -146,6 +151,7 @@ public sealed record DiscountTermsView(decimal? Percent, Money? Amount, Instant?
 /// <param name="Tax">In force: the organization's own, or else the catalog's.</param>
 /// <param name="TaxSource">organization, catalog or none.</param>
 /// <param name="Credits">Credit balances, which coming invoices take.</param>
+[GenerateSerializer, Alias("BillingTermsView"), Immutable]
 public sealed record BillingTermsView(TaxTermsView? Tax, string TaxSource, DiscountTermsView? Discount, IReadOnlyList<Money> Credits)
 {
     /// <summary>The terms in force, and what is left of credits.</summary>
@@ -161,6 +167,7 @@ public sealed record BillingTermsView(TaxTermsView? Tax, string TaxSource, Disco
 /// <summary>What would be on the next invoice if it were made now. Nothing is written.</summary>
 /// <param name="Invoices">One for each currency; none when there is nothing to invoice.</param>
 /// <param name="BilledAt">When the overage so far is billed; null when there is none.</param>
+[GenerateSerializer, Alias("UpcomingInvoicesView"), Immutable]
 public sealed record UpcomingInvoicesView(IReadOnlyList<UpcomingInvoiceView> Invoices, Instant? BilledAt)
 {
     /// <summary>Pending lines and overage so far, with what is due by now and not written yet.</summary>
@@ -173,6 +180,7 @@ public sealed record UpcomingInvoicesView(IReadOnlyList<UpcomingInvoiceView> Inv
 }
 
 /// <summary>An invoice as it would be: the members are those of an invoice.</summary>
+[GenerateSerializer, Alias("UpcomingInvoiceView"), Immutable]
 public sealed record UpcomingInvoiceView(
     PeriodView Period, IReadOnlyList<InvoiceLineView> Lines, Money Subtotal, Money Discount, DiscountTermsView? DiscountTerms, Money Tax, TaxTermsView? TaxTerms, Money Total,
     Money Credit, Money AmountDue)
@@ -190,6 +198,7 @@ public sealed record UpcomingInvoiceView(
 /// <param name="AreWithinPeriod">Some of it no renewal's invoice will take, because it came due within a period.</param>
 /// <param name="AreLeftOver">Its subscription at Stripe ended, and nobody charges it any more.</param>
 /// <param name="Customers">What the organization is at Stripe; the one that pays for its subscription first.</param>
+[GenerateSerializer, Alias("PendingLinesView"), Immutable]
 public sealed record PendingLinesView(IReadOnlyList<string> Currencies, bool IsClosed, bool AreAtStripe, bool AreWithinPeriod, bool AreLeftOver, IReadOnlyList<string> Customers)
 {
     /// <summary>As the state has it.</summary>

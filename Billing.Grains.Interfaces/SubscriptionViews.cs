@@ -7,6 +7,7 @@ namespace Billing.Grains;
 // Changes of subscriptions and of catalog versions, before they are made.
 
 /// <summary>What waits for the period's end.</summary>
+[GenerateSerializer, Alias("ScheduledChangeView"), Immutable]
 public sealed record ScheduledChangeView(string Plan, string Interval, Instant At);
 
 /// <summary>What a change of the subscription would come to. Nothing is written; made at this moment, it is what follows.</summary>
@@ -17,12 +18,13 @@ public sealed record ScheduledChangeView(string Plan, string Interval, Instant A
 /// <param name="Invoice">The invoice that is made at once; null when the lines wait for the next one.</param>
 /// <param name="NextInvoice">The next one after that, if nothing more is used until then.</param>
 /// <param name="Estimate">The subscription is at Stripe, which was not asked and makes its own lines: these are computed from the catalog's prices.</param>
+[GenerateSerializer, Alias("ChangePreviewView"), Immutable]
 public sealed record ChangePreviewView(
     string? Plan, string Status, Instant EffectiveAt, IReadOnlyList<InvoiceLineView> Lines, Money Amount, UpcomingInvoiceView? Invoice, UpcomingInvoiceView? NextInvoice,
     IReadOnlyList<LimitChangeView> Limits, bool Estimate)
 {
     /// <summary>At Stripe: from when it is prorated. Sent with the change, the change comes to the same.</summary>
-    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public Instant? ProrationDate { get; init; }
+    [Id(0), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public Instant? ProrationDate { get; init; }
 
     /// <summary>As the decision on the same state says.</summary>
     public static ChangePreviewView Of(ChangePreview preview, Catalogs catalogs)
@@ -42,13 +44,14 @@ public sealed record ChangePreviewView(
 /// <param name="LimitBefore">Whole units in one window; null is unlimited, or not metered.</param>
 /// <param name="Used">In the running window when the change counts.</param>
 /// <param name="OverLimit">More is used than the limit after it.</param>
+[GenerateSerializer, Alias("LimitChangeView"), Immutable]
 public sealed record LimitChangeView(string Feature, bool Before, bool After, decimal? LimitBefore, decimal? LimitAfter, decimal Used, bool OverLimit)
 {
     /// <summary>Static features: their values.</summary>
-    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public string? ValueBefore { get; init; }
+    [Id(0), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public string? ValueBefore { get; init; }
 
     /// <summary>As above.</summary>
-    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public string? ValueAfter { get; init; }
+    [Id(1), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public string? ValueAfter { get; init; }
 
     /// <summary>Every feature that is given before or after, in the catalog's order.</summary>
     internal static IReadOnlyList<LimitChangeView> Between(State before, Instant beforeAt, State after, Instant afterAt, Catalogs catalogs)
@@ -74,6 +77,7 @@ public sealed record LimitChangeView(string Feature, bool Before, bool After, de
 }
 
 /// <summary>Either a preview or why the change would be refused.</summary>
+[GenerateSerializer, Alias("ChangePreviewResult"), Immutable]
 public readonly record struct ChangePreviewResult(ChangePreviewView? Preview, Rejection? Rejection);
 
 /// <summary>One organization's move to another version of the catalog.</summary>
@@ -81,15 +85,16 @@ public readonly record struct ChangePreviewResult(ChangePreviewView? Preview, Re
 /// <param name="Plan">The subscription's plan, or the operator's.</param>
 /// <param name="PriceBefore">For a period; the new price counts from the next one. Null for a plan that an operator gave.</param>
 /// <param name="OverLimit">Features of which more is used than the new limit.</param>
+[GenerateSerializer, Alias("CatalogMoveView"), Immutable]
 public sealed record CatalogMoveView(
     string Organization, string Status, string? Plan, int? FromVersion, int ToVersion, Money? PriceBefore, Money? PriceAfter, IReadOnlyList<LimitChangeView> Limits,
     IReadOnlyList<string> OverLimit)
 {
     /// <summary>The code of the refusal.</summary>
-    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public string? Code { get; init; }
+    [Id(0), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public string? Code { get; init; }
 
     /// <summary>Why it is refused, and what would be right.</summary>
-    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public string? Detail { get; init; }
+    [Id(1), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] public string? Detail { get; init; }
 
     /// <summary>As the decision on the same state says.</summary>
     public static CatalogMoveView Of(CatalogMove move, Catalogs catalogs)

@@ -531,4 +531,5 @@ public sealed class LedgerSession
 }
 
 /// <summary>A decision would have left the books open. Nothing was written; this is a defect of the ledger, never of the caller.</summary>
+[GenerateSerializer, Alias("BooksDoNotCloseException")]
 public sealed class BooksDoNotCloseException(string organization, string what) : Exception($"The books of '{organization}' would not close: {what}");

@@ -67,20 +67,21 @@ public sealed record RateState(RateLimit Limit, long Remaining, Instant Until);
 /// <param name="Message">Can be shown to a person.</param>
 /// <param name="UpgradeTo">Plans that would give more, in the catalog's order.</param>
 /// <param name="TokenPackages">Token packages that would help.</param>
+[GenerateSerializer, Alias("Denial"), Immutable]
 public sealed record Denial(
     RejectionKind Kind, int Status, string Message, Feature Feature, long Requested, long? Remaining, Instant At, long Version,
     ImmutableArray<string> UpgradeTo, ImmutableArray<string> TokenPackages, Instant? ResetsAt)
 {
-    public string Code { get; } = Spelling.Of(Kind);
+    public string Code => Spelling.Of(Kind);
 
     /// <summary>The catalog's version then.</summary>
-    public int CatalogVersion { get; init; }
+    [Id(0)] public int CatalogVersion { get; init; }
 
     /// <summary>When the use happened that was denied; null when it was then.</summary>
-    public Instant? UsedAt { get; init; }
+    [Id(1)] public Instant? UsedAt { get; init; }
 
     /// <summary>What went before it in a request of which all is recorded or none: <see cref="Version"/> is before these.</summary>
-    public ImmutableArray<RecordUsage> Behind { get; init; } = [];
+    [Id(2)] public ImmutableArray<RecordUsage> Behind { get; init; } = [];
 }
 
 /// <summary>THE QUOTA CHECK. One pure function answers checks and decides consumes, so that they can never disagree.</summary>

@@ -3,6 +3,7 @@ using System.Collections.Immutable;
 namespace Billing.Ledger;
 
 /// <summary>An amount in minor units (cents) of a currency (lower-case ISO 4217).</summary>
+[GenerateSerializer, Alias("Money"), Immutable]
 public readonly record struct Money(long Amount, string Currency);
 
 /// <summary>What overage costs: one unit price (major units), or several tiers with their units; neither where it is free of charge.</summary>

@@ -7,16 +7,18 @@ namespace Billing.Ledger;
 /// <param name="Message">What is wrong and what would be right, for the person who gets it.</param>
 /// <param name="Field">The field of the request that it is about, if it is about one.</param>
 /// <param name="Denial">The whole answer, when an entitlement was denied.</param>
+[GenerateSerializer, Alias("Rejection"), Immutable]
 public sealed record Rejection(RejectionKind Kind, string Message, string? Field = null, Denial? Denial = null)
 {
     /// <summary>The stable code that callers see, such as <c>quota_exceeded</c>.</summary>
-    public string Code { get; } = Spelling.Of(Kind);
+    public string Code => Spelling.Of(Kind);
 }
 
 /// <summary>
 /// Every rejection, in order of precedence: when several apply, the one with the smallest number is given.
 /// Identity comes first, then the organization, then the request's own sense, then the state, then the entitlement.
 /// </summary>
+[GenerateSerializer, Alias("RejectionKind")]
 public enum RejectionKind
 {
     // The command itself (409).

@@ -166,11 +166,12 @@ public sealed record SubscriptionSlice(
 }
 
 /// <summary>One invoice's payment. Paid beats failed, in whatever order they are heard of.</summary>
+[GenerateSerializer, Alias("InvoicePayment"), Immutable]
 public sealed record InvoicePayment(
     string Invoice, string? Subscription, bool Paid, int FailedAttempts, Instant? FirstFailedAt, Instant? PaidAt, long Amount, string Currency)
 {
     /// <summary>When it was taken back; nothing is owed then.</summary>
-    public Instant? VoidedAt { get; init; }
+    [Id(0)] public Instant? VoidedAt { get; init; }
 }
 
 /// <summary>Use of one metered feature: its running windows, or its value when it is a gauge.</summary>
@@ -238,6 +239,7 @@ public sealed record Gauge(long Value, long Peak, Instant PeakUntil, long LastVe
 /// (Remaining is what the other numbers leave, and never below zero).
 /// </summary>
 /// <param name="Debt">Tokens whose money went back after they were burned. Outside the equation: shown, not taken from other grants.</param>
+[GenerateSerializer, Alias("TokenGrant"), Immutable]
 public sealed record TokenGrant(
     string Id, GrantKind Kind, int Priority, Instant GrantedAt, Instant? ExpiresAt, long Granted, long Consumed, long Held, long Expired, long Revoked,
     long Remaining, long Debt, string? Package, string? Payment, long Amount, string? Currency)
@@ -331,4 +333,5 @@ public sealed record TopUpState(
 }
 
 /// <param name="Id"><c>tu_</c> and the version of its event.</param>
+[GenerateSerializer, Alias("PendingTopUp"), Immutable]
 public sealed record PendingTopUp(string Id, string Package, long Tokens, long Amount, string Currency, Instant RequestedAt);

@@ -106,6 +106,7 @@ public sealed class EventCodec
 }
 
 /// <summary>An event that this build cannot read. Loading the organization stops, because skipping a fact would falsify every number after it.</summary>
+[GenerateSerializer, Alias("UnknownEventException")]
 public sealed class UnknownEventException(StoredEvent stored) : Exception(
     $"Event {stored.Version} of organization '{stored.Organization}' is of type '{stored.Type}' schema {stored.Schema}, which this build does not know. "
     + "It was written by a newer version of the service: run that one.");

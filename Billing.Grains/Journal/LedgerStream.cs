@@ -102,11 +102,13 @@ public sealed record LedgerStream(string Organization, IAsyncEnumerable<StoredEv
 
 /// <summary>Something is kept that no build can have written: a time beyond the calendar, a text that is no text, a line that is none of an export's.</summary>
 /// <param name="version">The event that it is about; null where that itself cannot be read.</param>
+[GenerateSerializer, Alias("DamagedEventException")]
 public class DamagedEventException(long? version, string problem) : Exception(problem)
 {
-    public long? Version { get; } = version;
+    [Id(0)] public long? Version { get; } = version;
 }
 
 /// <summary>The event is there and its body is not: it was archived. Nothing is wrong, but what needs the body cannot be had from the journal alone.</summary>
+[GenerateSerializer, Alias("ArchivedEventException")]
 public sealed class ArchivedEventException(StoredEvent stored) : DamagedEventException(stored.Version,
     $"The body of version {stored.Version} of '{stored.Organization}' is archived. Verify with --archive and the archive's file, or put the bodies back with: billing ledger restore");

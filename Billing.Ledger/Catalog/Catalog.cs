@@ -64,6 +64,7 @@ public enum AllowanceOnUpgrade { Full, Prorated }
 /// <summary>While the journal does not answer: checks are answered from memory, or refused.</summary>
 public enum OnJournalOutage { Answer, Deny }
 
+[GenerateSerializer, Alias("FeatureType")]
 public enum FeatureType { Boolean, Static, Metered }
 
 /// <summary>Something that a plan switches on, sets, or meters.</summary>
@@ -71,11 +72,14 @@ public enum FeatureType { Boolean, Static, Metered }
 /// <param name="CountedWindows">The windows in which use is counted: every one that some plan limits, and the billing period.
 /// <see cref="Window.Lifetime"/> is in it when some plan limits by it; it counts only under such plans.</param>
 /// <param name="WarnAt">Per cent of a limit at which to warn, ascending.</param>
+[GenerateSerializer, Alias("Feature"), Immutable]
 public sealed record Feature(string Id, string Name, FeatureType Type, Meter? Meter, long TokenCost, ImmutableArray<Window> CountedWindows, ImmutableArray<int> WarnAt);
 
+[GenerateSerializer, Alias("Aggregation")]
 public enum Aggregation { Sum, Gauge }
 
 /// <param name="Decimals">Places that a quantity may have; inside, quantities are whole smallest units.</param>
+[GenerateSerializer, Alias("Meter"), Immutable]
 public sealed record Meter(string Unit, int Decimals, Aggregation Aggregation, Window Window);
 
 /// <param name="CustomFor">The one organization that this plan is made for; null is for everybody.</param>
@@ -92,6 +96,7 @@ public sealed record Plan(
 /// <summary>A plan's price for one interval in one currency. It is found at Stripe by id when that is given, else by lookup key.</summary>
 public sealed record Price(BillingInterval Interval, Money Amount, string LookupKey, string? PriceId);
 
+[GenerateSerializer, Alias("BillingInterval")]
 public enum BillingInterval { Month, Quarter, Year }
 
 public enum LimitMode { Block, Tokens, Overage, TokensThenOverage, Soft }

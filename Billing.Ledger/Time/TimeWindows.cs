@@ -4,6 +4,7 @@ using NodaTime.TimeZones;
 namespace Billing.Ledger;
 
 /// <summary>The stretch of time over which a meter counts before it starts again at zero.</summary>
+[GenerateSerializer, Alias("Window")]
 public enum Window { Hour, Day, Month, Period, Lifetime }
 
 /// <summary>A window's bounds: <c>Start</c> inclusive, <c>End</c> exclusive. A lifetime ends at <see cref="Never"/>.</summary>
