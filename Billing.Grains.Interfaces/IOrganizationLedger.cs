@@ -117,6 +117,7 @@ public interface ILedgerHost : IAsyncDisposable
 /// <summary>What runs the organizations.</summary>
 /// <param name="Name"><c>embedded</c> or <c>orleans</c>.</param>
 /// <param name="Silos">How many processes share them, as this one knows; 0 when it reaches none.</param>
+[GenerateSerializer, Alias("EngineView"), Immutable]
 public sealed record EngineView(string Name, int Silos);
 
 /// <summary>What became of a command.</summary>

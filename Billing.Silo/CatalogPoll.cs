@@ -1,14 +1,13 @@
+using Billing.Grains.Journal;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 
 namespace Billing.Silo;
 
-/// <summary>Takes up what another process published.</summary>
-public sealed partial class CatalogPoll(CatalogStore catalogs, TimeProvider time, ILogger<CatalogPoll> log) : BackgroundService
+/// <summary>Takes up what another process published. A process without traffic finds out by it, too, that the database does not answer.</summary>
+public sealed partial class CatalogPoll(CatalogStore catalogs, WatchedJournal journal, TimeProvider time, ILogger<CatalogPoll> log) : BackgroundService
 {
     public static readonly TimeSpan Every = TimeSpan.FromSeconds(1);
-
-    private bool failed;
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
@@ -19,14 +18,13 @@ public sealed partial class CatalogPoll(CatalogStore catalogs, TimeProvider time
             {
                 try
                 {
-                    await catalogs.Refresh();
-                    failed = false;
+                    if (!journal.Health.IsOut) await catalogs.Refresh();
                 }
                 catch (Exception e) when (!stoppingToken.IsCancellationRequested)
                 {
-                    // They stay as they were. Once is enough to say so: an outage is told of elsewhere.
-                    if (!failed) LogFailure(log, e);
-                    failed = true;
+                    // They stay as they were.
+                    LogFailure(log, e);
+                    journal.Health.Failed(e);
                 }
             }
         }

@@ -18,7 +18,7 @@ internal static class Engine
         OrleansHost host;
         if (cluster.IsClient)
         {
-            host = new OrleansHost(patience);
+            host = new OrleansHost(patience) { Closing = () => ledger.Snapshots?.DisposeAsync() ?? ValueTask.CompletedTask };
             builder.UseOrleansClient(client => client.AddLedger(ledger, cluster).AddDashboard());
         }
         else
