@@ -23,6 +23,7 @@ public static class SiloSetup
     /// <summary>A silo in this process, with the organizations of <paramref name="host"/>.</summary>
     public static ISiloBuilder AddLedger(this ISiloBuilder silo, LedgerParts ledger, LedgerHost host, ClusterSettings cluster)
     {
+        var siloPort = cluster.SiloPort > 0 ? cluster.SiloPort : ClusterSettings.FreePort();
         silo.Services.AddSingleton(host).AddSingleton(cluster);
         silo.Configure<ClusterOptions>(o => o.ClusterId = o.ServiceId = cluster.Id);
         silo.Configure<SiloMessagingOptions>(o => o.ResponseTimeout = o.SystemResponseTimeout = ledger.Settings.JournalTimeout + OnTheWay);
@@ -42,7 +43,7 @@ public static class SiloSetup
         silo.Configure<EndpointOptions>(o =>
         {
             o.AdvertisedIPAddress = cluster.Resolve();
-            o.SiloPort = cluster.SiloPort > 0 ? cluster.SiloPort : ClusterSettings.FreePort();
+            o.SiloPort = siloPort;
             o.GatewayPort = cluster.GatewayPort;
             if (IPAddress.IsLoopback(o.AdvertisedIPAddress)) return;
             o.SiloListeningEndpoint = new IPEndPoint(IPAddress.Any, o.SiloPort);
@@ -51,7 +52,7 @@ public static class SiloSetup
         if (ledger.Settings.RunsDueWork) silo.Services.AddHostedService<DueWorkWatch>();
         if (Address(ledger) is not { } address)
         {
-            return silo.UseDevelopmentClustering((DevelopmentClusterMembershipOptions _) => { }).UseInMemoryReminderService().AddMemoryGrainStorageAsDefault();
+            return silo.UseDevelopmentClustering(new IPEndPoint(IPAddress.Loopback, siloPort)).UseInMemoryReminderService().AddMemoryGrainStorageAsDefault();
         }
         return silo.UseAdoNetClustering(o => (o.Invariant, o.ConnectionString) = (Npgsql, address))
             .UseAdoNetReminderService(o => (o.Invariant, o.ConnectionString) = (Npgsql, address))
