@@ -89,16 +89,17 @@ internal static class Startup
     public static void LogTo(this Snapshots snapshots, ILogger log) => snapshots.Log = (message, e) => log.LogWarning(e, "{Message}", message);
 
     /// <summary>What is found by its type, and what runs by itself.</summary>
+    /// <param name="time">The ledger's clock, which tests set. It is given to those who go by it: whatever else asks for the time runs on the system's.</param>
     public static IServiceCollection AddParts(this IServiceCollection parts, Services services, ILedgerHost host, Database database, TimeProvider time)
     {
         FaultPoints.Arm(services.Settings.FaultPoint);
         var overage = new OverageItems(services);
         services.StripeEvents.Steps.AddToDraft = overage.AddTo;
         parts.AddSingleton(services).AddSingleton(services.Journal).AddSingleton(services.Health).AddSingleton(host).AddSingleton(services.Inbox).AddSingleton(services.SentRequests).AddSingleton(services.StripeEvents)
-            .AddSingleton(services.Clock).AddSingleton(services.Flags).AddSingleton(time).AddSingleton(new Leases(database)).AddSingleton(new ReconciliationRuns(database))
+            .AddSingleton(services.Clock).AddSingleton(services.Flags).AddSingleton(TimeProvider.System).AddSingleton(new Leases(database)).AddSingleton(new ReconciliationRuns(database))
             .AddSingleton<Reconciler>().AddSingleton<NightlyReconciliation>().AddSingleton<IStripeWorker>(p => p.GetRequiredService<NightlyReconciliation>())
-            .AddSingleton(new StripeTasks(database)).AddSingleton<IFeedPositions>(new FeedPositions(database)).AddSingleton(overage).AddSingleton<IStripeWorker, LedgerWork>()
-            .AddSingleton<DueWork>().AddSingleton(services.CatalogStore).AddSingleton<StripeWork>().AddSingleton<IStripeWorker, InboxWorker>();
+            .AddSingleton(new StripeTasks(database)).AddSingleton<IFeedPositions>(new FeedPositions(database)).AddSingleton(overage).AddSingleton<IStripeWorker>(p => ActivatorUtilities.CreateInstance<LedgerWork>(p, time))
+            .AddSingleton(p => ActivatorUtilities.CreateInstance<DueWork>(p, time)).AddSingleton(services.CatalogStore).AddSingleton<StripeWork>().AddSingleton<IStripeWorker, InboxWorker>();
         if (services.Settings.Ledger.RunsDueWork)
             parts.AddHostedService<CatalogPoll>().AddHostedService<FlagPoll>().AddHostedService(p => p.GetRequiredService<StripeWork>());
         if (services.Settings.StartsStripeSandbox) parts.AddHostedService<CatalogPushAtStart>();

@@ -1,5 +1,4 @@
 using System.Text.Json.Nodes;
-using Billing.Grains;
 using NodaTime;
 
 namespace Billing.Tests.Api;
@@ -261,7 +260,7 @@ public sealed class HoldApiTests
 
         await using var api = await before.Restart();
         Assert.Equal(answers, await Answers(api));
-        ((LedgerHost)api.Services.Host).Evict(0);
+        api.Residents.Evict(0);
         Assert.Equal(answers, await Answers(api));
 
         // What was held is settled, what expired meanwhile is ended, and what had ended is known.

@@ -149,7 +149,7 @@ public sealed class IdempotencyTests(ITestOutputHelper output)
                 (await api.Use("acme", "ai_requests")).ExpectProblem(403, "quota_exceeded", "");
 
                 await StillAnswers(api, "it is no longer in memory");
-                Assert.True(((LedgerHost)api.Services.Host).Evict(maxBytes: 0) > 0);
+                Assert.True(api.Residents.Evict(maxBytes: 0) > 0);
                 await StillAnswers(api, "the actor was evicted");
             }
             await using (var api = await TestApi.Start("learning-community", at: "2027-03-01T00:00:00Z", folder: folder)) await StillAnswers(api, "the service was started anew");

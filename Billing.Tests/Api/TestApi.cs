@@ -9,6 +9,7 @@ using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
 using Billing.Api;
 using Billing.Api.Stripe;
+using Billing.Grains;
 using Billing.Silo;
 using Billing.Silo.Storage.Postgres;
 using Billing.StripeSandbox;
@@ -82,6 +83,9 @@ public sealed partial class TestApi : IAsyncDisposable
     public string Folder => folder;
 
     public Services Services => app.Services.GetRequiredService<Services>();
+
+    /// <summary>The organizations in its memory, whichever engine runs them.</summary>
+    public LedgerHost Residents => app.Services.GetService<LedgerHost>() ?? (LedgerHost)Services.Host;
 
     /// <param name="catalog">The name of a sample catalog, a path, or the catalog's JSON itself.</param>
     /// <param name="at">What the clock says, such as <c>2026-11-20T10:00:00Z</c>.</param>

@@ -1,6 +1,5 @@
 using System.Collections.Concurrent;
 using System.Text.Json.Nodes;
-using Billing.Grains;
 using Billing.Tests.Api;
 using NodaTime;
 
@@ -48,7 +47,7 @@ public sealed class Concurrency
         await api.Open("acme");
         (await api.Use("acme", "ai_requests", 3)).Expect(201);
         await api.Grant("acme", 300);
-        var host = (LedgerHost)api.Services.Host;
+        var host = api.Residents;
         var evicted = 0;
 
         var succeeded = await Task.WhenAll(Enumerable.Range(0, 20).Select(async _ =>
@@ -139,7 +138,7 @@ public sealed class Concurrency
         var before = await AllAnswers(api);
         Assert.True(before.Count > 40);
 
-        var host = (LedgerHost)api.Services.Host;
+        var host = api.Residents;
         Assert.True(host.Evict(0) > 0);
         Assert.Equal(0, host.ResidentCount);
         Assert.Equal(before, await AllAnswers(api));

@@ -1,6 +1,5 @@
 using System.Collections.Concurrent;
 using System.Text.Json.Nodes;
-using Billing.Grains;
 using Billing.Tests.Api;
 
 namespace Billing.Tests.Scenarios;
@@ -68,7 +67,7 @@ public sealed class HoldConcurrency
             """);
         await api.Open("acme");
         await api.Grant("acme", 400);
-        var host = (LedgerHost)api.Services.Host;
+        var host = api.Residents;
         var recorded = 0;
 
         await Task.WhenAll(Enumerable.Range(0, 40).Select(async client =>
