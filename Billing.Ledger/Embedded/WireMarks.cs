@@ -6,6 +6,7 @@
 //   enums and exceptions are not [Immutable].
 // - The alias is the type's name as it was when it first travelled. A type that is renamed keeps it.
 // - A record's own parameters are numbered by their places: a new one goes to the end, and none is ever moved or taken out.
+//   A record that had none stays without.
 //   Every other member that is stored has an [Id], 0 and up within its own type; a new one has the next number, and no number is used again.
 // - What an older process does not send reads as its type's default, whatever the member's initial value: let a new member mean "as before" by that.
 // - The contract's calls have aliases too: their parameters are kept as a record's are.

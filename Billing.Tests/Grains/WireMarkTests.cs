@@ -45,6 +45,10 @@ public sealed class WireMarkTests
             from line in block.Value.Prepend("")
             where now.TryGetValue(block.Key, out var lines) ? line.Length > 0 && !lines.Contains(line) : line.Length == 0
             select $"{block.Key}: {(line.Length == 0 ? "is gone, or is something else now" : $"'{line}' is gone, or is something else now")}. A process of the version before would not understand it.");
+        AssertNone(
+            from block in known
+            where now.TryGetValue(block.Key, out var lines) && HasParameters(lines) && !HasParameters(block.Value)
+            select $"{block.Key} had no parameters. An older process would not find its end with some: give it members with numbers.");
 
         if (Environment.GetEnvironmentVariable("UPDATE_GOLDEN") == "1")
         {
@@ -67,6 +71,8 @@ public sealed class WireMarkTests
             else blocks.Add(line, lines = []);
         return blocks;
     }
+
+    private static bool HasParameters(IEnumerable<string> lines) => lines.Any(l => l.StartsWith("parameter ", StringComparison.Ordinal));
 
     private static void AssertNone(IEnumerable<string> problems)
     {
