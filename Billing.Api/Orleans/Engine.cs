@@ -18,8 +18,8 @@ internal static class Engine
         OrleansHost host;
         if (cluster.IsClient)
         {
-            host = new OrleansHost(patience) { Closing = () => ledger.Snapshots?.DisposeAsync() ?? ValueTask.CompletedTask };
-            builder.UseOrleansClient(client => client.AddLedger(ledger, cluster).AddDashboard());
+            host = new OrleansHost(patience, isOutside: true) { Closing = () => ledger.Snapshots?.DisposeAsync() ?? ValueTask.CompletedTask };
+            builder.AddConnection(host, client => client.AddLedger(ledger, cluster).AddDashboard());
         }
         else
         {
@@ -34,10 +34,12 @@ internal static class Engine
     /// <summary>The Orleans dashboard, for operators.</summary>
     public static void MapEngine(this WebApplication app, ILedgerHost host, ApiKeys keys)
     {
-        ((OrleansHost)host).Attach(app.Services.GetRequiredService<IGrainFactory>());
+        var silos = (OrleansHost)host;
+        if (app.Services.GetService<SiloConnection>() is null) silos.Attach(app.Services.GetRequiredService<IGrainFactory>());
         app.MapOrleansDashboard(Dashboard).ExcludeFromDescription().AddEndpointFilter(async (context, next) =>
         {
-            if (IsOperator(context.HttpContext.Request.Headers.Authorization, keys)) return await next(context);
+            if (IsOperator(context.HttpContext.Request.Headers.Authorization, keys))
+                return silos.IsAttached ? await next(context) : Problems.Answer(context.HttpContext, "journal_unavailable", "The service is not connected to its silos yet.");
             // Browsers ask for it, and send it with everything behind it.
             context.HttpContext.Response.Headers.WWWAuthenticate = "Basic realm=\"Orleans dashboard: any name, an operator's key as the password\", charset=\"UTF-8\"";
             return Problems.Answer(context.HttpContext, "unauthenticated", "The dashboard is for operators: any name, and an operator's key as the password.");

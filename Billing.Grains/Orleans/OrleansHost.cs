@@ -11,11 +11,13 @@ namespace Billing.Grains;
 /// did not answer is sent again, with the same command ids, so that what was done is found and not done again.
 /// </summary>
 /// <param name="patience">How long a caller waits for all tries together.</param>
-public sealed class OrleansHost(TimeSpan patience) : ILedgerHost
+/// <param name="isOutside">Silos are reached by connections, of which each carries many calls.</param>
+public sealed class OrleansHost(TimeSpan patience, bool isOutside = false) : ILedgerHost
 {
     private static readonly TimeSpan FirstPause = TimeSpan.FromMilliseconds(20);
     private static readonly TimeSpan LongestPause = TimeSpan.FromMilliseconds(320);
 
+    private readonly Ways? ways = isOutside ? new Ways() : null;
     private IGrainFactory? grains;
     private int silos;
 
@@ -26,6 +28,12 @@ public sealed class OrleansHost(TimeSpan patience) : ILedgerHost
 
     /// <summary>Before that, nothing can be asked.</summary>
     public void Attach(IGrainFactory factory) => Volatile.Write(ref grains, factory);
+
+    /// <summary>Whether there was anybody to ask yet.</summary>
+    public bool IsAttached => Volatile.Read(ref grains) is not null;
+
+    /// <summary>A connection to silos broke, and with it whatever was under way there: nobody waits for those answers any more, everything is sent again.</summary>
+    public void ConnectionLost() => ways?.Break();
 
     /// <summary>Asks how many silos there are.</summary>
     /// <returns>0 when none answers.</returns>
@@ -45,7 +53,7 @@ public sealed class OrleansHost(TimeSpan patience) : ILedgerHost
     }
 
     public IOrganizationLedger Organization(string id) =>
-        new OrganizationInCluster((Volatile.Read(ref grains) ?? throw new JournalUnavailableException("The service is not connected to its silos yet.")).GetGrain<IOrganizationGrain>(id), patience);
+        new OrganizationInCluster((Volatile.Read(ref grains) ?? throw new JournalUnavailableException("The service is not connected to its silos yet.")).GetGrain<IOrganizationGrain>(id), patience, ways);
 
     public ValueTask DisposeAsync() => Closing?.Invoke() ?? ValueTask.CompletedTask;
 
@@ -53,7 +61,7 @@ public sealed class OrleansHost(TimeSpan patience) : ILedgerHost
     private static bool IsOfTheWay(Exception e) => e is OrleansException or TimeoutException or IOException or ObjectDisposedException or SocketException;
 
     /// <summary>The contract over a grain.</summary>
-    private sealed class OrganizationInCluster(IOrganizationGrain grain, TimeSpan patience) : IOrganizationLedger
+    private sealed class OrganizationInCluster(IOrganizationGrain grain, TimeSpan patience, Ways? ways) : IOrganizationLedger
     {
         public ValueTask<CommandResult> Execute(Command command) => Ask(static (g, command) => g.Execute(command), command);
 
@@ -104,7 +112,10 @@ public sealed class OrleansHost(TimeSpan patience) : ILedgerHost
             {
                 try
                 {
-                    return await call(grain, arguments);
+                    var answer = call(grain, arguments);
+                    // Usually it is the first try, and Orleans' own time for an answer is shorter than the caller's.
+                    if (pause > FirstPause) answer = new ValueTask<T>(answer.AsTask().WaitAsync(Left(started)));
+                    return await (ways is null || answer.IsCompleted ? answer : ways.Answer(answer.AsTask()));
                 }
                 catch (Exception e) when (IsOfTheWay(e))
                 {
@@ -114,5 +125,37 @@ public sealed class OrleansHost(TimeSpan patience) : ILedgerHost
                 await Task.Delay(pause);
             }
         }
+
+        private TimeSpan Left(long started)
+        {
+            var left = patience - Stopwatch.GetElapsedTime(started);
+            return left > TimeSpan.Zero ? left : TimeSpan.Zero;
+        }
+    }
+
+    /// <summary>
+    /// The ways to the silos. Orleans waits for an answer until its time is over, even when the connection that it would have
+    /// come by is gone: here nobody does.
+    /// </summary>
+    private sealed class Ways
+    {
+        // Everybody who waits is in one of these lists; many lists, because each has a lock.
+        private readonly TaskCompletionSource[] broken = [.. Enumerable.Range(0, 64).Select(_ => NewSource())];
+
+        public void Break()
+        {
+            for (var i = 0; i < broken.Length; i++) Interlocked.Exchange(ref broken[i], NewSource()).TrySetResult();
+        }
+
+        public async ValueTask<T> Answer<T>(Task<T> answer)
+        {
+            var source = Volatile.Read(ref broken[Environment.CurrentManagedThreadId % broken.Length]);
+            if (await Task.WhenAny(answer, source.Task) == answer) return await answer;
+            // Nobody looks at what becomes of it.
+            _ = answer.ContinueWith(static a => a.Exception, CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted | TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
+            throw new IOException("The connection broke before the answer came.");
+        }
+
+        private static TaskCompletionSource NewSource() => new(TaskCreationOptions.RunContinuationsAsynchronously);
     }
 }

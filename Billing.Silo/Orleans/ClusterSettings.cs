@@ -22,6 +22,12 @@ public sealed record ClusterSettings
     /// <summary>For clients; 0 is none.</summary>
     public required int GatewayPort { get; init; }
 
+    /// <summary>Where this silo itself listens for others, when they reach it at <see cref="SiloPort"/> through something in between: a published port of a container, a proxy.</summary>
+    public required int SiloListenPort { get; init; }
+
+    /// <summary>The same for clients.</summary>
+    public required int GatewayListenPort { get; init; }
+
     /// <exception cref="SettingsException">Something is set in a way that cannot work; the message says what would.</exception>
     public static ClusterSettings Read(IConfiguration configuration, LedgerSettings ledger)
     {
@@ -31,13 +37,17 @@ public sealed record ClusterSettings
             throw new SettingsException("Cluster:Mode is client, and there is no DATABASE_URL: silos and their clients find each other in the PostgreSQL database that they share.");
         // Nobody else is in a cluster over a file, so nobody needs to reach it.
         var isAlone = ledger.PostgresAddress is null;
+        var silo = configuration.Number("Cluster:SiloPort", isAlone ? 0 : 11111, 0, 65535);
+        var gateway = configuration.Number("Cluster:GatewayPort", isAlone ? 0 : 30000, 0, 65535);
         return new ClusterSettings
         {
             IsClient = mode == "client",
             Id = configuration.Find("Cluster:Id") ?? "billing",
             Address = isAlone ? "127.0.0.1" : configuration.Find("Cluster:Address") ?? Dns.GetHostName(),
-            SiloPort = configuration.Number("Cluster:SiloPort", isAlone ? 0 : 11111, 0, 65535),
-            GatewayPort = configuration.Number("Cluster:GatewayPort", isAlone ? 0 : 30000, 0, 65535),
+            SiloPort = silo > 0 ? silo : FreePort(),
+            GatewayPort = gateway,
+            SiloListenPort = configuration.Number("Cluster:SiloListenPort", 0, 0, 65535),
+            GatewayListenPort = configuration.Number("Cluster:GatewayListenPort", 0, 0, 65535),
         };
     }
 

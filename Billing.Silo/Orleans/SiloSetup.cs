@@ -23,7 +23,6 @@ public static class SiloSetup
     /// <summary>A silo in this process, with the organizations of <paramref name="host"/>.</summary>
     public static ISiloBuilder AddLedger(this ISiloBuilder silo, LedgerParts ledger, LedgerHost host, ClusterSettings cluster)
     {
-        var siloPort = cluster.SiloPort > 0 ? cluster.SiloPort : ClusterSettings.FreePort();
         silo.Services.AddSingleton(host).AddSingleton(cluster);
         silo.Configure<ClusterOptions>(o => o.ClusterId = o.ServiceId = cluster.Id);
         silo.Configure<SiloMessagingOptions>(o => o.ResponseTimeout = o.SystemResponseTimeout = ledger.Settings.JournalTimeout + OnTheWay);
@@ -43,16 +42,16 @@ public static class SiloSetup
         silo.Configure<EndpointOptions>(o =>
         {
             o.AdvertisedIPAddress = cluster.Resolve();
-            o.SiloPort = siloPort;
+            o.SiloPort = cluster.SiloPort;
             o.GatewayPort = cluster.GatewayPort;
-            if (IPAddress.IsLoopback(o.AdvertisedIPAddress)) return;
-            o.SiloListeningEndpoint = new IPEndPoint(IPAddress.Any, o.SiloPort);
-            if (o.GatewayPort > 0) o.GatewayListeningEndpoint = new IPEndPoint(IPAddress.Any, o.GatewayPort);
+            var place = IPAddress.IsLoopback(o.AdvertisedIPAddress) ? IPAddress.Loopback : IPAddress.Any;
+            o.SiloListeningEndpoint = new IPEndPoint(place, cluster.SiloListenPort > 0 ? cluster.SiloListenPort : cluster.SiloPort);
+            if (cluster.GatewayPort > 0) o.GatewayListeningEndpoint = new IPEndPoint(place, cluster.GatewayListenPort > 0 ? cluster.GatewayListenPort : cluster.GatewayPort);
         });
         if (ledger.Settings.RunsDueWork) silo.Services.AddHostedService<DueWorkWatch>();
         if (Address(ledger) is not { } address)
         {
-            return silo.UseDevelopmentClustering(new IPEndPoint(IPAddress.Loopback, siloPort)).UseInMemoryReminderService().AddMemoryGrainStorageAsDefault();
+            return silo.UseDevelopmentClustering(new IPEndPoint(IPAddress.Loopback, cluster.SiloPort)).UseInMemoryReminderService().AddMemoryGrainStorageAsDefault();
         }
         return silo.UseAdoNetClustering(o => (o.Invariant, o.ConnectionString) = (Npgsql, address))
             .UseAdoNetReminderService(o => (o.Invariant, o.ConnectionString) = (Npgsql, address))

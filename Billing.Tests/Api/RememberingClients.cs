@@ -11,9 +11,12 @@ namespace Billing.Tests.Api;
 /// Clients that write to a service whatever happens to it, and remember what they were told; and the audit afterwards:
 /// what was acknowledged is stored exactly once, what was not is there whole or not at all, the books close, the chain verifies.
 /// </summary>
-internal sealed class RememberingClients(ITestOutputHelper output)
+/// <param name="organizations">To which they write; four when null.</param>
+internal sealed class RememberingClients(ITestOutputHelper output, string[]? organizations = null)
 {
-    public static readonly string[] Organizations = ["acme", "globex", "initech", "umbrella"];
+    public string[] Organizations { get; } = organizations ?? Usual;
+
+    private static readonly string[] Usual = ["acme", "globex", "initech", "umbrella"];
 
     /// <summary><c>calls</c> are unlimited, <c>jobs</c> are not; both are counted for ever.</summary>
     public const string Catalog = """
@@ -41,8 +44,15 @@ internal sealed class RememberingClients(ITestOutputHelper output)
 
     private sealed record Record(string Id, decimal Quantity);
 
+    /// <summary>An answer that somebody insisted on, with how long all tries took together. Times are those of the <see cref="Stopwatch"/>.</summary>
+    public sealed record Waited(string Organization, long Sent, long Answered, int Tries)
+    {
+        public TimeSpan Took => Stopwatch.GetElapsedTime(Sent, Answered);
+    }
+
     private readonly ConcurrentDictionary<Sent, string[]> acknowledged = new();
     private readonly ConcurrentDictionary<Sent, bool> unanswered = new();
+    private readonly ConcurrentQueue<Waited> waits = [];
     private long unavailable;
     private long slowestTicks;
 
@@ -55,9 +65,12 @@ internal sealed class RememberingClients(ITestOutputHelper output)
     /// <summary>The longest that anybody waited for a 503.</summary>
     public TimeSpan LongestWait => TimeSpan.FromTicks(Interlocked.Read(ref slowestTicks));
 
-    public static async Task Open(HttpClient service)
+    /// <summary>What <see cref="WriteEach"/> was answered so far.</summary>
+    public IReadOnlyCollection<Waited> Waits => waits;
+
+    public static async Task Open(HttpClient service, string[]? organizations = null)
     {
-        foreach (var id in Organizations) await Read(await Send(service, HttpMethod.Post, "/v1/organizations", JsonSerializer.Serialize(new { id }), $"open-{id}"));
+        foreach (var id in organizations ?? Usual) await Read(await Send(service, HttpMethod.Post, "/v1/organizations", JsonSerializer.Serialize(new { id }), $"open-{id}"));
     }
 
     /// <summary>
@@ -74,7 +87,7 @@ internal sealed class RememberingClients(ITestOutputHelper output)
             var random = new Random(seed + client);
             for (var i = 0; !stop.IsCancellationRequested; i++)
             {
-                var sent = Request(random, $"{round}-c{client}-{i}");
+                var sent = Request(random, Organizations[random.Next(Organizations.Length)], $"{round}-c{client}-{i}");
                 unanswered[sent] = true;
                 for (var insists = client % 2 == 0; ;)
                 {
@@ -100,6 +113,27 @@ internal sealed class RememberingClients(ITestOutputHelper output)
             }
         })));
     }
+
+    /// <summary>
+    /// One client for each organization, until it is stopped. Each insists on every answer, with a pause after a 503; and the
+    /// service is always there, so that a connection that breaks is a failure.
+    /// </summary>
+    public Task WriteEach(HttpClient service, string round, int seed, CancellationToken stop) => Task.WhenAll(Organizations.Select((organization, client) => Task.Run(async () =>
+    {
+        var random = new Random(seed + client);
+        for (var i = 0; !stop.IsCancellationRequested; i++)
+        {
+            var sent = Request(random, organization, $"{round}-{organization}-{i}");
+            unanswered[sent] = true;
+            var begun = Stopwatch.GetTimestamp();
+            string[]? ids;
+            var tries = 1;
+            for (; (ids = await Use(service, sent)) is null; tries++) await Task.Delay(50, CancellationToken.None);
+            waits.Enqueue(new Waited(organization, begun, Stopwatch.GetTimestamp(), tries));
+            acknowledged[sent] = ids;
+            unanswered.TryRemove(sent, out _);
+        }
+    })));
 
     public async Task Audit(HttpClient service)
     {
@@ -146,9 +180,8 @@ internal sealed class RememberingClients(ITestOutputHelper output)
         }
     }
 
-    private static Sent Request(Random random, string key)
+    private static Sent Request(Random random, string organization, string key)
     {
-        var organization = Organizations[random.Next(Organizations.Length)];
         var size = random.Next(3) > 0 ? 1 : random.Next(2, 6);
         if (size == 1) return new Sent(organization, key, [key], JsonSerializer.Serialize(Use(key)));
         string[] items = [.. Enumerable.Range(0, size).Select(i => $"{key}:{i}")];
@@ -183,7 +216,7 @@ internal sealed class RememberingClients(ITestOutputHelper output)
     }
 
     /// <summary>By organization: every item that was recorded. None is there twice.</summary>
-    private static async Task<Dictionary<string, Dictionary<string, Record>>> Records(HttpClient service)
+    private async Task<Dictionary<string, Dictionary<string, Record>>> Records(HttpClient service)
     {
         var all = new Dictionary<string, Dictionary<string, Record>>();
         foreach (var organization in Organizations)

@@ -4,7 +4,7 @@ using System.Net.Sockets;
 
 namespace Billing.Tests.Postgres;
 
-/// <summary>A line between the service and its database, on loopback, that a test makes slow, deaf or broken.</summary>
+/// <summary>A line between two processes, the service and its database most of the time, on loopback, that a test makes slow, deaf or broken.</summary>
 internal sealed class LoopbackProxy : IDisposable
 {
     private readonly TcpListener listener = new(IPAddress.Loopback, 0);
@@ -13,6 +13,7 @@ internal sealed class LoopbackProxy : IDisposable
     private volatile bool isCut;
     private volatile int delayMilliseconds;
     private volatile TaskCompletionSource? swallowing;
+    private volatile TaskCompletionSource? silence;
 
     public LoopbackProxy(int target)
     {
@@ -36,6 +37,9 @@ internal sealed class LoopbackProxy : IDisposable
         swallowing = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
     }
 
+    /// <summary>Nobody hears anybody, and nobody is told: as if the cable were pulled.</summary>
+    public void Silence() => silence = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+
     /// <summary>Every connection is reset, and new ones are closed at once.</summary>
     public void Cut()
     {
@@ -43,6 +47,8 @@ internal sealed class LoopbackProxy : IDisposable
         foreach (var socket in sockets.Keys) Reset(socket);
         swallowing?.TrySetResult();
         swallowing = null;
+        silence?.TrySetResult();
+        silence = null;
     }
 
     /// <summary>As if nothing had been. Answers that were held back arrive now, where somebody still waits for them.</summary>
@@ -52,6 +58,8 @@ internal sealed class LoopbackProxy : IDisposable
         isCut = false;
         swallowing?.TrySetResult();
         swallowing = null;
+        silence?.TrySetResult();
+        silence = null;
     }
 
     public void Dispose()
@@ -107,6 +115,7 @@ internal sealed class LoopbackProxy : IDisposable
             while (await from.ReceiveAsync(buffer) is > 0 and var count)
             {
                 if (isAnswer && delayMilliseconds > 0) await Task.Delay(delayMilliseconds);
+                if (silence is { } silent) await silent.Task;
                 if (swallowing is { } held)
                 {
                     if (isAnswer) await held.Task;
