@@ -11,8 +11,8 @@ public sealed record Options
           --seconds N            how long each scenario is measured in each round (2)
           --rounds N             alternating rounds; the medians are reported (5)
           --only A,B             of check, consume, mixed, hot, many, batch, trace, fold, verify, decide, activation, memory,
-                                 start, webhooks (all)
-          --without A,B          of postgres, redis: as if it were not on this machine
+                                 known, start, webhooks (all)
+          --without A,B          of postgres, redis: as if it were not on this machine; silos: no cluster of them
           --organizations N      organizations that are asked and charged (1000)
           --many N               organizations of the uniform and the Zipf scenario (10000)
           --rates N,N            requests a second of the mixed scenario (5000,20000,40000)
@@ -21,6 +21,7 @@ public sealed record Options
           --group-rows N         rows in a transaction of the raw insert (1000: about what the batches come to)
           --stream-events N      events in the stream that is folded, verified and activated (1000000)
           --residents N          organizations in memory at once (100000)
+          --known N              organizations in the journal when they are activated (1000000)
           --webhooks N           webhooks in a flood of them (10000)
           --webhook-checks N     checks a second beside it (2000)
           --trace FILE           a CSV of real requests (TIMESTAMP,ContextTokens,GeneratedTokens), replayed in five times --seconds
@@ -30,7 +31,7 @@ public sealed record Options
           --api FILE             the Billing.Api.dll to start (the one built with this)
         """;
 
-    private static readonly IReadOnlyList<string> Names = [.. Scenarios.Names, .. Books.Names, Activation.Name, Residents.Name, Starts.Name, Webhooks.Name];
+    private static readonly IReadOnlyList<string> Names = [.. Scenarios.Names, .. Books.Names, Activation.Name, Residents.Name, Known.Name, Starts.Name, Webhooks.Name];
 
     public double Seconds { get; private init; } = 2;
     public int Rounds { get; private init; } = 5;
@@ -44,6 +45,7 @@ public sealed record Options
     public int GroupRows { get; private init; } = 1_000;
     public int StreamEvents { get; private init; } = 1_000_000;
     public int ResidentCount { get; private init; } = 100_000;
+    public int KnownCount { get; private init; } = 1_000_000;
     public int WebhookCount { get; private init; } = 10_000;
     public int WebhookCheckRate { get; private init; } = 2_000;
     public string? TraceFile { get; private init; }
@@ -75,7 +77,7 @@ public sealed record Options
                 "--seconds" => options with { Seconds = Number(name, value, 0.1, 3_600) },
                 "--rounds" => options with { Rounds = Count(name, value, 1_000) },
                 "--only" => options with { Only = Chosen(name, value, Names) },
-                "--without" => options with { Without = Chosen(name, value, ["postgres", "redis"]) },
+                "--without" => options with { Without = Chosen(name, value, ["postgres", "redis", "silos"]) },
                 "--organizations" => options with { Organizations = Count(name, value, RequestTemplate.MaxOrganizations) },
                 "--many" => options with { Many = Count(name, value, RequestTemplate.MaxOrganizations) },
                 "--rates" => options with { Rates = [.. value.Split(',').Select(v => Count(name, v, 1_000_000))] },
@@ -84,6 +86,7 @@ public sealed record Options
                 "--group-rows" => options with { GroupRows = Count(name, value, 100_000) },
                 "--stream-events" => options with { StreamEvents = Count(name, value, 100_000_000) },
                 "--residents" => options with { ResidentCount = Count(name, value, 999_999) },
+                "--known" => options with { KnownCount = Count(name, value, RequestTemplate.MaxOrganizations) },
                 "--webhooks" => options with { WebhookCount = Count(name, value, 1_000_000) },
                 "--webhook-checks" => options with { WebhookCheckRate = Count(name, value, 1_000_000) },
                 "--trace" => options with { TraceFile = value },

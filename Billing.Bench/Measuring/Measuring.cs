@@ -18,7 +18,8 @@ public sealed class Measuring(Options options, TemporaryFolder folder, Report re
 
         if (options.Only.Overlaps([.. Scenarios.Names, Webhooks.Name])) OverHttp(machine);
         if (options.Only.Overlaps([.. Books.Names, Activation.Name])) InProcess(machine).GetAwaiter().GetResult();
-        if (options.Only.Contains(Residents.Name)) report.Add(1, Residents.Measure(options.ResidentCount).GetAwaiter().GetResult());
+        if (options.Only.Contains(Residents.Name)) foreach (var measured in Residents.Measure(options.ResidentCount, folder).GetAwaiter().GetResult()) report.Add(1, measured);
+        if (options.Only.Contains(Known.Name)) Known.Run(options, machine, report);
         if (options.Only.Contains(Starts.Name)) Rounds(round => Starts.Run(round, machine, report));
     }
 

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Billing.Grains;
 using Billing.Grains.Journal;
 using Billing.Ledger;
@@ -13,20 +14,34 @@ public static class Residents
 {
     public const string Name = "memory", Scenario = "resident organization";
 
-    public static async Task<Measurement> Measure(int count)
+    public static async Task<IReadOnlyList<Measurement>> Measure(int count, TemporaryFolder folder)
     {
-        await using var host = new LedgerHost(new EveryonesJournal(), () => Sample.Catalogs, long.MaxValue);
+        await using var host = NewHost();
+        var inProcess = await Measure("ledger", host, host, count);
+        // What is measured next must not be measured with these.
+        host.Evict(0);
+        return [inProcess, .. await Engine.MeasureInSilo(count, folder)];
+    }
+
+    public static LedgerHost NewHost() => new(new EveryonesJournal(), () => Sample.Catalogs, long.MaxValue);
+
+    /// <param name="asked">By whom the organizations are asked for.</param>
+    /// <param name="residents">Where they are then.</param>
+    public static async Task<Measurement> Measure(string subject, ILedgerHost asked, LedgerHost residents, int count)
+    {
         await Load(0, 1);
         var before = GC.GetTotalMemory(forceFullCollection: true);
+        var started = Stopwatch.GetTimestamp();
         await Load(1, count + 1);
+        var took = Stopwatch.GetElapsedTime(started);
         var after = GC.GetTotalMemory(forceFullCollection: true);
-        if (host.ResidentCount != count + 1) throw new BenchException($"{host.ResidentCount} organizations are resident instead of {count + 1}.");
-        return new Measurement(Scenario, "ledger") { Bytes = (double)(after - before) / count };
+        if (residents.ResidentCount != count + 1) throw new BenchException($"{residents.ResidentCount} organizations are resident instead of {count + 1}.");
+        return new Measurement(Scenario, subject) { Bytes = (double)(after - before) / count, RequestsPerSecond = count / took.TotalSeconds };
 
         async Task Load(int from, int to)
         {
             for (var i = from; i < to; i++)
-                if (await host.Organization($"org-{i:000000}").Read(Sample.Opened) is not { Version: > 0 }) throw new BenchException("An organization was not loaded.");
+                if (await asked.Organization($"org-{i:000000}").Read(Sample.Opened) is not { Version: > 0 }) throw new BenchException("An organization was not loaded.");
         }
     }
 

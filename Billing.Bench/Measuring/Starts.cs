@@ -8,10 +8,10 @@ internal static class Starts
     /// <summary>One round.</summary>
     public static void Run(int round, Machine machine, Report report)
     {
-        foreach (var (subject, start) in machine.Ledgers())
+        foreach (var ledger in machine.Ledgers())
         {
-            using var server = start();
-            report.Add(round, new Measurement(Scenario, subject) { P50Ms = server.StartedIn.TotalMilliseconds });
+            using var server = ledger.Start();
+            report.Add(round, new Measurement(Scenario, ledger.Subject) { P50Ms = server.StartedIn.TotalMilliseconds });
         }
     }
 }

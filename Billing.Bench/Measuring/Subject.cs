@@ -5,7 +5,7 @@ namespace Billing.Bench;
 /// <param name="Store">What a ledger keeps its journal in; null for a baseline.</param>
 public sealed record Subject(string Name, ServerProcess Server, string Root, Store? Store)
 {
-    public const string Sqlite = "ledger on SQLite", Postgres = "ledger on PostgreSQL", Row = "PostgreSQL row", Redis = "Redis, not durable";
+    public const string Sqlite = "ledger on SQLite", Postgres = "ledger on PostgreSQL", Silos = "two silos, PostgreSQL", Row = "PostgreSQL row", Redis = "Redis, not durable";
 
     public const string Feature = "characters";
 

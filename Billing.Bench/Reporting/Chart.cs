@@ -57,7 +57,7 @@ public static class Chart
         Panel Of(string title, string unit, string format, Func<Measurement, double> figure, params string[] scenarios) => new(title, unit, format,
         [
             .. medians.Where(m => scenarios.Contains(m.Scenario) && figure(m) > 0)
-                .Select(m => new Bar(m.Scenario == Scenarios.ConstantAtCheck ? "constant answer" : m.Subject, figure(m), m.Subject is Subject.Sqlite or Subject.Postgres && m.Scenario != Scenarios.ConstantAtCheck))
+                .Select(m => new Bar(m.Scenario == Scenarios.ConstantAtCheck ? "constant answer" : m.Subject, figure(m), m.Subject is Subject.Sqlite or Subject.Postgres or Subject.Silos && m.Scenario != Scenarios.ConstantAtCheck))
                 .OrderBy(b => Order(b.Label)),
         ]);
     }
@@ -65,7 +65,7 @@ public static class Chart
     /// <summary>The ledger first, what is not an alternative last.</summary>
     private static int Order(string label)
     {
-        string[] order = [Subject.Postgres, RawInsert.Postgres, Subject.Sqlite, RawInsert.Sqlite, Subject.Row, Subject.Redis];
+        string[] order = [Subject.Silos, Subject.Postgres, RawInsert.Postgres, Subject.Sqlite, RawInsert.Sqlite, Subject.Row, Subject.Redis];
         var place = Array.IndexOf(order, label);
         return place < 0 ? order.Length : place;
     }

@@ -1,4 +1,6 @@
 using System.ComponentModel;
+using System.Diagnostics;
+using System.Globalization;
 using Billing.Tests.Postgres;
 
 namespace Billing.Bench;
@@ -8,6 +10,10 @@ internal sealed class Machine
 {
     /// <summary>Beside the defaults: memory and log as for a server that does some work. Every commit waits for the disk.</summary>
     private static readonly string[] PostgresSettings = ["shared_buffers=512MB", "max_wal_size=4GB", "max_connections=300"];
+
+    private const int Silos = 2;
+
+    private static readonly TimeSpan ClusterTimeout = TimeSpan.FromSeconds(30);
 
     private readonly Options options;
     private readonly TemporaryFolder folder;
@@ -34,31 +40,31 @@ internal sealed class Machine
     /// <summary>What is not measured and why, and how the others are set.</summary>
     public List<string> Notes { get; } = [];
 
-    /// <summary>Where the ledger's journal can be: each time a new, empty one.</summary>
-    public IEnumerable<(string Subject, Func<ServerProcess> Start)> Ledgers()
+    /// <summary>How the ledger can run: each time over a new, empty journal.</summary>
+    public IEnumerable<Ledger> Ledgers()
     {
-        yield return (Subject.Sqlite, () => StartOnSqlite().Server);
-        if (Postgres is not null) yield return (Subject.Postgres, () => StartOnPostgres().Server);
+        yield return OnSqlite();
+        if (Postgres is null) yield break;
+        yield return OnPostgres(Subject.Postgres, StartAlone);
+        if (HasCluster) yield return OnPostgres(Subject.Silos, StartCluster);
     }
 
     /// <summary>Every subject that is measured over HTTP, each with its organizations opened.</summary>
     public IReadOnlyList<Subject> StartSubjects()
     {
         var subjects = new List<Subject>();
-        var (onSqlite, file) = StartOnSqlite();
-        var sqlite = JournalReader.OfFile(file);
-        subjects.Add(new Subject(Subject.Sqlite, onSqlite, "/v1", new Store(sqlite, (rows, group) =>
+        foreach (var ledger in Ledgers())
         {
-            var raw = folder.New($"raw-{++made}");
-            var measured = RawSqlite.Measure(Path.Combine(raw, "raw.db"), sqlite.Schema(), rows, group);
-            Directory.Delete(raw, recursive: true);
-            return measured;
-        })));
-        if (Postgres is not null)
-        {
-            var (onPostgres, connectionString) = StartOnPostgres();
-            subjects.Add(new Subject(Subject.Postgres, onPostgres, "/v1", new Store(
-                JournalReader.OfServer(connectionString), (rows, group) => RawPostgres.Measure(connectionString, rows, group))));
+            var server = ledger.Start();
+            var journal = ledger.OpenJournal();
+            subjects.Add(new Subject(ledger.Subject, server, "/v1", new Store(journal, (rows, group) =>
+            {
+                if (ledger.ConnectionString is { } connectionString) return RawPostgres.Measure(connectionString, rows, group);
+                var raw = folder.New($"raw-{++made}");
+                var measured = RawSqlite.Measure(Path.Combine(raw, "raw.db"), journal.Schema(), rows, group);
+                Directory.Delete(raw, recursive: true);
+                return measured;
+            })));
         }
         if (Postgres is null && Redis is null) return subjects;
 
@@ -78,6 +84,13 @@ internal sealed class Machine
         return subjects;
     }
 
+    /// <summary>Of the whole database, with its indexes and its log.</summary>
+    public long SizeOnDisk(Ledger ledger)
+    {
+        if (ledger.File is { } file) return Directory.GetFiles(Path.GetDirectoryName(file)!, Path.GetFileName(file) + "*").Sum(f => new FileInfo(f).Length);
+        return long.Parse(Postgres!.Sql(ledger.ConnectionString!.Split("Database=")[1], "SELECT pg_database_size(current_database())"), CultureInfo.InvariantCulture);
+    }
+
     private PostgresServer? StartPostgres()
     {
         try
@@ -90,23 +103,59 @@ internal sealed class Machine
         }
     }
 
-    private (ServerProcess Server, string File) StartOnSqlite()
+    private bool HasCluster => Engine.HasSilos && !options.Without.Contains("silos");
+
+    private Ledger OnSqlite()
     {
         var own = folder.New($"sqlite-{++made}");
         var file = Path.Combine(own, "ledger.db");
-        return (StartLedger(own, "Billing__Journal", file), file);
+        return new Ledger(Subject.Sqlite, file, null, () => StartAlone(own, "Billing__Journal", file));
     }
 
-    private (ServerProcess Server, string ConnectionString) StartOnPostgres()
+    private Ledger OnPostgres(string subject, Func<string, string, string, ServerProcess> start)
     {
+        var own = folder.New($"postgres-{++made}");
         var connectionString = Postgres!.ConnectionString(Postgres.CreateDatabase());
-        return (StartLedger(folder.New($"postgres-{++made}"), "ConnectionStrings__Ledger", connectionString), connectionString);
+        return new Ledger(subject, null, connectionString, () => start(own, "ConnectionStrings__Ledger", connectionString));
     }
 
-    private ServerProcess StartLedger(string own, string variable, string journal)
+    /// <summary>One process with everything in it.</summary>
+    private ServerProcess StartAlone(string own, string variable, string journal)
     {
-        if (!File.Exists(Service)) throw new BenchException($"There is no '{Service}'. Name the service's Billing.Api.dll with --api.");
-        return ServerProcess.Start(Service, [], own, new Dictionary<string, string> { ["Billing__Catalog"] = "catalogs/summarizer.json", ["STRIPE_WEBHOOK_SECRET"] = Webhooks.Secret, [variable] = journal });
+        var server = Launch(Service, own, variable, journal, []);
+        server.AwaitFirstAnswer("/v1/ping");
+        return server;
+    }
+
+    /// <summary>Silos, and the service as their client.</summary>
+    private ServerProcess StartCluster(string own, string variable, string journal)
+    {
+        // The service is first: silos wait for the catalog that it publishes, and it for them.
+        var server = Launch(Service, own, variable, journal, new() { ["Cluster__Mode"] = "client" });
+        var silos = Enumerable.Range(0, Silos).Select(_ => Launch(Silo, own, variable, journal, new()
+        {
+            ["Cluster__SiloPort"] = $"{ServerProcess.FreeEndPoint().Port}", ["Cluster__GatewayPort"] = $"{ServerProcess.FreeEndPoint().Port}",
+        })).ToList();
+        server.Behind = silos;
+        foreach (var silo in silos) silo.AwaitFirstAnswer("/health");
+        server.AwaitFirstAnswer("/v1/ping");
+        // Organizations go to the silos that there are when they are first asked.
+        using var http = new HttpClient();
+        for (var started = Stopwatch.GetTimestamp(); !silos.All(silo => http.GetStringAsync($"http://{silo.EndPoint}/health/ready").GetAwaiter().GetResult().Contains($"\"silos\":{Silos}", StringComparison.Ordinal)); Thread.Sleep(50))
+            if (Stopwatch.GetElapsedTime(started) > ClusterTimeout) throw new BenchException($"The {Silos} silos did not find each other within {ClusterTimeout.TotalSeconds} seconds.");
+        return server;
+    }
+
+    private static ServerProcess Launch(string program, string own, string variable, string journal, Dictionary<string, string> settings)
+    {
+        if (!File.Exists(program)) throw new BenchException($"There is no '{program}'. Name the service's Billing.Api.dll with --api.");
+        var environment = new Dictionary<string, string>
+        {
+            ["Billing__Catalog"] = "catalogs/summarizer.json", ["STRIPE_WEBHOOK_SECRET"] = Webhooks.Secret, [variable] = journal,
+            ["Cluster__Address"] = "127.0.0.1", ["Cluster__SiloPort"] = "0", ["Cluster__GatewayPort"] = "0",
+        };
+        foreach (var (name, value) in settings) environment[name] = value;
+        return ServerProcess.Launch(program, [], own, environment);
     }
 
     private T? Skip<T>(string what, string why) where T : class
@@ -119,4 +168,17 @@ internal sealed class Machine
 
     /// <summary>Beside this project's output is the service's, of the same configuration.</summary>
     private string Service => options.ApiFile ?? Path.Combine(AppContext.BaseDirectory.Replace("Billing.Bench", "Billing.Api", StringComparison.Ordinal), "Billing.Api.dll");
+
+    /// <summary>Beside the service's.</summary>
+    private string Silo => Service.Replace("Billing.Api", "Billing.Silo", StringComparison.Ordinal);
+}
+
+/// <summary>A way to run the ledger, over a journal of its own that outlasts the processes.</summary>
+/// <param name="Subject">Its name in the report.</param>
+/// <param name="File">The journal's file, when it is in one.</param>
+/// <param name="ConnectionString">The journal's database, when it is on a server.</param>
+/// <param name="Start">May be done again after what was started is gone.</param>
+internal sealed record Ledger(string Subject, string? File, string? ConnectionString, Func<ServerProcess> Start)
+{
+    public JournalReader OpenJournal() => File is not null ? JournalReader.OfFile(File) : JournalReader.OfServer(ConnectionString!);
 }
