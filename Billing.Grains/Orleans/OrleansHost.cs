@@ -112,10 +112,11 @@ public sealed class OrleansHost(TimeSpan patience, bool isOutside = false) : ILe
             {
                 try
                 {
-                    var answer = call(grain, arguments);
                     // Usually it is the first try, and Orleans' own time for an answer is shorter than the caller's.
-                    if (pause > FirstPause) answer = new ValueTask<T>(answer.AsTask().WaitAsync(Left(started)));
-                    return await (ways is null || answer.IsCompleted ? answer : ways.Answer(answer.AsTask()));
+                    if (ways is null && pause == FirstPause) return await call(grain, arguments);
+                    var answer = call(grain, arguments).AsTask();
+                    if (pause > FirstPause) answer = answer.WaitAsync(Left(started));
+                    return ways is null || answer.IsCompleted ? await answer : await ways.Answer(answer);
                 }
                 catch (Exception e) when (IsOfTheWay(e))
                 {

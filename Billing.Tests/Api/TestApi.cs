@@ -96,7 +96,7 @@ public sealed partial class TestApi : IAsyncDisposable
     private static async Task<TestApi> StartAt(string catalog, SettableClock clock, string folder, bool keepsFolder, string[] given)
     {
         var args = given;
-        if (Databases.TryGetValue(folder, out var database)) args = [$"--ConnectionStrings:Ledger={database}", "--Billing:JournalTimeoutMilliseconds=60000", .. args];
+        if (Databases.TryGetValue(folder, out var database)) args = [$"--ConnectionStrings:Ledger={database}", "--Billing:JournalTimeoutMilliseconds=60000", "--Cluster:Address=127.0.0.1", "--Cluster:SiloPort=0", "--Cluster:GatewayPort=0", .. args];
         if (catalog.StartsWith('{'))
         {
             var json = catalog;

@@ -1,7 +1,6 @@
 using Billing.Ledger;
 using Microsoft.Extensions.DependencyInjection;
 using NodaTime;
-using Orleans;
 using Orleans.Serialization;
 
 namespace Billing.Tests.Orleans;
