@@ -13,6 +13,7 @@ internal static class Engine
     /// <returns>Where organizations are found.</returns>
     public static ILedgerHost AddEngine(this WebApplicationBuilder builder, LedgerParts ledger)
     {
+        builder.Configuration.QuietByDefault();
         var cluster = ClusterSettings.Read(builder.Configuration, ledger.Settings);
         var patience = SiloSetup.Patience(ledger.Settings);
         OrleansHost host;

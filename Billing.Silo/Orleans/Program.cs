@@ -37,6 +37,7 @@ public static class SiloProgram
     {
         var builder = WebApplication.CreateBuilder(new WebApplicationOptions { Args = args, ContentRootPath = AppContext.BaseDirectory });
         if (string.IsNullOrEmpty(builder.Configuration["urls"]) && string.IsNullOrEmpty(builder.Configuration["http_ports"])) builder.WebHost.UseUrls(DefaultUrl);
+        builder.Configuration.QuietByDefault();
         var settings = LedgerSettings.Read(builder.Configuration);
         if (settings.PostgresAddress is null) throw new SettingsException("there is no DATABASE_URL. A silo by itself shares a PostgreSQL database with the others; over a file the service has its silo inside.");
         var cluster = ClusterSettings.Read(builder.Configuration, settings);

@@ -1,6 +1,8 @@
 using System.Net;
 using Billing.Grains;
 using Billing.Silo.Storage.Postgres;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.Configuration.Memory;
 using Microsoft.Extensions.DependencyInjection;
 using Orleans.Configuration;
 
@@ -19,6 +21,16 @@ public static class SiloSetup
 
     /// <summary>How long a caller waits for all tries of a call together.</summary>
     public static TimeSpan Patience(LedgerSettings settings) => settings.JournalTimeout + OnTheWay + ForRepeats;
+
+    /// <summary>Orleans tells much of what is as it should be; whoever wants to read it sets its log level.</summary>
+    public static void QuietByDefault(this IConfigurationBuilder configuration) => configuration.Sources.Insert(0, new MemoryConfigurationSource
+    {
+        InitialData = new Dictionary<string, string?>
+        {
+            ["Logging:LogLevel:Orleans"] = "Warning", ["Logging:LogLevel:Microsoft"] = "Warning",
+            ["Logging:Console:FormatterName"] = "simple", ["Logging:Console:FormatterOptions:SingleLine"] = "true",
+        },
+    });
 
     /// <summary>A silo in this process, with the organizations of <paramref name="host"/>.</summary>
     public static ISiloBuilder AddLedger(this ISiloBuilder silo, LedgerParts ledger, LedgerHost host, ClusterSettings cluster)
