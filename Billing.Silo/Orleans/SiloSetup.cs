@@ -27,7 +27,7 @@ public static class SiloSetup
     {
         InitialData = new Dictionary<string, string?>
         {
-            ["Logging:LogLevel:Orleans"] = "Warning", ["Logging:LogLevel:Microsoft"] = "Warning",
+            ["Logging:LogLevel:Orleans"] = "Warning", ["Logging:LogLevel:Orleans.Runtime.Silo"] = "Error", ["Logging:LogLevel:Microsoft"] = "Warning",
             ["Logging:Console:FormatterName"] = "simple", ["Logging:Console:FormatterOptions:SingleLine"] = "true",
         },
     });
