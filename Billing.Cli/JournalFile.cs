@@ -14,7 +14,7 @@ internal sealed record JournalFile(string Address, bool IsNamed)
     /// <summary>For messages: a password is not repeated.</summary>
     public string Shown => IsPostgres ? ShownDatabase() : Address;
 
-    public bool Exists => IsPostgres || File.Exists(Address);
+    public bool Exists => IsPostgres || System.IO.File.Exists(Address);
 
     private bool IsPostgres => PostgresAddress.IsAddress(Address);
 
@@ -29,6 +29,21 @@ internal sealed record JournalFile(string Address, bool IsNamed)
     public PostgresDatabase OpenToArchive() => IsPostgres
         ? Opened(() => PostgresDatabase.OpenToArchive(Address))
         : throw new UsageException($"'{Address}' is no PostgreSQL journal: a file keeps its bodies. Say with --journal where the journal is.");
+
+    /// <summary>See <see cref="SqliteDatabase.Hold"/>.</summary>
+    public IDisposable? Hold() => Opened(() => SqliteDatabase.Hold(File()));
+
+    /// <exception cref="UsageException">There is no file that could be moved.</exception>
+    public SqliteDatabase OpenToMove() => Opened(() => SqliteDatabase.OpenToMove(File()));
+
+    /// <exception cref="UsageException">It is no PostgreSQL database.</exception>
+    public PostgresDatabase OpenToMove(bool onlyLook) => IsPostgres
+        ? Opened(() => PostgresDatabase.OpenToMove(Address, onlyLook))
+        : throw new UsageException($"'{Address}' is no PostgreSQL database. Write postgresql://user:password@host:5432/database.");
+
+    private string File() => IsPostgres ? throw new UsageException($"{Shown} is no SQLite file: say with --from which file is to be moved.")
+        : Exists ? Address
+        : throw new UsageException($"There is no journal at '{Address}'. Say with --from where it is.");
 
     private T Opened<T>(Func<T> open)
     {

@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using Billing.Grains.Journal;
 using Billing.Silo;
+using Billing.Silo.Storage;
 using NodaTime.Text;
 using Spectre.Console;
 
@@ -45,28 +46,14 @@ internal static class Verifying
     public static async Task<int> All(Terminal terminal, JournalFile file, CancellationToken stop)
     {
         await using var database = file.Open();
-        var journal = database.Journal;
-        var snapshots = new SnapshotStore(database, TimeProvider.System);
         var inventory = await database.TakeInventory();
-        var bad = new ConcurrentBag<ChainReport>();
-        var (done, events) = (0, 0L);
-        await terminal.Progress("Verifying", inventory.Organizations.Count, async report =>
-        {
-            await Parallel.ForEachAsync(inventory.Organizations, stop, async (organization, cancel) =>
-            {
-                var found = await ChainVerifier.Verify(journal, organization, snapshots: snapshots, stop: cancel);
-                if (found.Problem is not null) bad.Add(found);
-                Interlocked.Add(ref events, found.Events);
-                report(Interlocked.Increment(ref done));
-            });
-            return 0;
-        });
+        var (bad, events) = await Streams(terminal, "Verifying", database, inventory.Organizations, stop);
 
         var findings = bad.Count + inventory.Problems.Count;
         if (findings > 0)
         {
             var table = new Table().AddColumns("Organization", "First bad version", "What is wrong");
-            foreach (var found in bad.OrderBy(b => b.Organization, StringComparer.Ordinal))
+            foreach (var found in bad)
                 table.AddRow(Markup.Escape(found.Organization), $"{found.FirstBadVersion}", Markup.Escape(found.Problem!));
             foreach (var problem in inventory.Problems) table.AddRow("", "", Markup.Escape(problem));
             terminal.Print(table);
@@ -74,6 +61,27 @@ internal static class Verifying
         await terminal.Out.WriteLineAsync(
             $"{Terminal.Count(inventory.Organizations.Count, "organization")}, {Terminal.Count(events, "event")}: {(findings > 0 ? Terminal.Count(findings, "finding") : "all good")}.");
         return findings == 0 ? ExitCode.Good : ExitCode.Finding;
+    }
+
+    /// <summary>Several at once.</summary>
+    /// <returns>Those with something wrong, by id, and how many events fit.</returns>
+    public static async Task<(IReadOnlyList<ChainReport> Bad, long Events)> Streams(Terminal terminal, string what, Database database, IReadOnlyList<string> organizations, CancellationToken stop)
+    {
+        var snapshots = new SnapshotStore(database, TimeProvider.System);
+        var bad = new ConcurrentBag<ChainReport>();
+        var (done, events) = (0, 0L);
+        await terminal.Progress(what, organizations.Count, async report =>
+        {
+            await Parallel.ForEachAsync(organizations, stop, async (organization, cancel) =>
+            {
+                var found = await ChainVerifier.Verify(database.Journal, organization, snapshots: snapshots, stop: cancel);
+                if (found.Problem is not null) bad.Add(found);
+                Interlocked.Add(ref events, found.Events);
+                report(Interlocked.Increment(ref done));
+            });
+            return 0;
+        });
+        return ([.. bad.OrderBy(b => b.Organization, StringComparer.Ordinal)], events);
     }
 
     private static async Task<ChainReport> Verify(Terminal terminal, JournalFile journal, string target, SignedHead? kept, string? archive, CancellationToken stop)

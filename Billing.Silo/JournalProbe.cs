@@ -7,7 +7,7 @@ namespace Billing.Silo;
 /// <summary>Whether the journal works: something small is read of it, and written beside it in the same database.</summary>
 public sealed class JournalProbe(Database database, TimeProvider time)
 {
-    private const string Name = "journal-probe";
+    internal const string Name = "journal-probe";
 
     /// <exception cref="Exception">It does not.</exception>
     public async Task Run()

@@ -150,13 +150,15 @@ public sealed partial class TestApi : IAsyncDisposable
 
     /// <summary>Stops this service and starts another on the same journal, with the clock where it stands.</summary>
     /// <param name="newCatalog">As for <see cref="Start"/>; the same one without it.</param>
-    public async Task<TestApi> Restart(string? newCatalog = null)
+    /// <param name="move">What happens while none runs: it gives the address of the PostgreSQL database that the journal is in from then on.</param>
+    public async Task<TestApi> Restart(string? newCatalog = null, Func<Task<string>>? move = null)
     {
         // The folder goes over to the one that follows.
         var handsOver = !keepsFolder;
         keepsFolder = true;
         handedOn = true;
         await DisposeAsync();
+        if (move is not null) Databases[folder] = await move();
         // At the same address, where Stripe delivers to.
         var next = await StartAt(newCatalog ?? catalog, Clock, folder, !handsOver, [.. args.Where(a => !a.StartsWith("--urls=", StringComparison.Ordinal)), .. sandbox is null ? [] : (string[])[$"--urls={Url}"]]);
         (next.sandbox, next.latest) = (sandbox, latest);

@@ -18,6 +18,9 @@ public sealed class PostgresDatabase : Database
     /// <summary>Processes that start at once wait for each other here. Any number that nobody else locks by.</summary>
     private const long MigrationLock = 4_781_120_260_100_001;
 
+    /// <summary>What the server is told is connected.</summary>
+    internal const string ServiceName = "billing-ledger", MoverName = "billing-migrate";
+
     /// <summary>The server has pg_current_xact_id from here on.</summary>
     private const int OldestServer = 13;
 
@@ -59,7 +62,26 @@ public sealed class PostgresDatabase : Database
     public static PostgresDatabase Open(string connectionString, TimeSpan? timeout = null)
     {
         var database = new PostgresDatabase(PostgresAddress.Parse(connectionString), timeout ?? DefaultTimeout, readOnly: false);
-        return database.Opened(database.Migrate);
+        return database.Opened(connection =>
+        {
+            database.Migrate(connection);
+            if (LedgerMove.IsUnfinished(connection)) throw new InvalidDataException($"{database.Place} is filled by half: `billing migrate` was broken off, or is running. Run it to its end.");
+        });
+    }
+
+    /// <summary>As <see cref="Open"/>, to be filled with what is in a file; waiting takes any time.</summary>
+    /// <param name="onlyLook">It is not migrated, and need not be a journal at all: see <see cref="HasJournal"/>.</param>
+    /// <inheritdoc cref="Open" path="/exception"/>
+    public static PostgresDatabase OpenToMove(string connectionString, bool onlyLook)
+    {
+        var address = PostgresAddress.Parse(connectionString);
+        address.ApplicationName = MoverName;
+        var database = new PostgresDatabase(address, null, onlyLook);
+        return database.Opened(connection =>
+        {
+            if (!onlyLook) database.Migrate(connection);
+            else if (HasSchema(connection)) database.CheckSchema(connection);
+        });
     }
 
     /// <summary>Opens a database to read it and nothing else: it is not migrated, and a service may go on writing it. Reading may take any time.</summary>
@@ -92,6 +114,9 @@ public sealed class PostgresDatabase : Database
     });
 
     public override Task<Inventory> TakeInventory() => Read(PostgresInventory.Take);
+
+    /// <summary>Whether there is a journal in it, of whatever schema.</summary>
+    internal Task<bool> HasJournal() => Read(connection => HasSchema((NpgsqlConnection)connection));
 
     public override async ValueTask DisposeAsync()
     {
@@ -172,7 +197,7 @@ public sealed class PostgresDatabase : Database
         var own = new NpgsqlConnectionStringBuilder(address.ConnectionString)
         {
             Pooling = pooled, NoResetOnClose = true, MaxAutoPrepare = pooled ? 50 : 0, AutoPrepareMinUsages = 2, Enlist = false, CancellationTimeout = -1, TcpKeepAlive = true,
-            ApplicationName = address.ApplicationName ?? "billing-ledger", MaxPoolSize = address.ContainsKey("Maximum Pool Size") ? address.MaxPoolSize : MaxReaders,
+            ApplicationName = address.ApplicationName ?? ServiceName, MaxPoolSize = address.ContainsKey("Maximum Pool Size") ? address.MaxPoolSize : MaxReaders,
         };
         if (timeout is { } limit)
         {

@@ -83,6 +83,55 @@ public sealed class SqliteDatabase : Database
         }
     }
 
+    /// <summary>As <see cref="OpenReadOnly"/>, for a file that everything is to be moved out of: one of this build's schema.</summary>
+    /// <inheritdoc cref="OpenReadOnly" path="/exception"/>
+    public static SqliteDatabase OpenToMove(string path)
+    {
+        var database = OpenReadOnly(path);
+        var (current, latest) = (database.writer.ExecuteScalar<int>("SELECT max(version) FROM schema_version"), Migrations.Of("Sqlite").Keys.Max());
+        if (current == latest) return database;
+        database.writer.Dispose();
+        throw new InvalidDataException($"'{path}' has schema {current}, and this build's is {latest}: start the service on it once, which brings it up to date, and stop it again.");
+    }
+
+    /// <summary>Nobody writes the file from now on until this is disposed of; reading it goes on.</summary>
+    /// <returns>Null where the file cannot be written anyway.</returns>
+    /// <exception cref="IOException">Somebody has it open.</exception>
+    public static IDisposable? Hold(string path)
+    {
+        try
+        {
+            // Whoever works with a write-ahead log keeps a lock for as long as the file is open, so all of it is asked for; only
+            // closing gives that back.
+            using (Opened("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; COMMIT")) { }
+            return Opened("BEGIN IMMEDIATE");
+        }
+        catch (SqliteException e) when (e.SqliteErrorCode is raw.SQLITE_BUSY or raw.SQLITE_LOCKED)
+        {
+            throw new IOException($"'{path}' is open in another process: stop the service that writes it, and whatever else looks into it.", e);
+        }
+        catch (SqliteException e) when (e.SqliteErrorCode is raw.SQLITE_READONLY or raw.SQLITE_CANTOPEN)
+        {
+            return null;
+        }
+
+        SqliteConnection Opened(string sql)
+        {
+            var connection = new SqliteConnection(new SqliteConnectionStringBuilder { DataSource = path, Mode = SqliteOpenMode.ReadWrite, Pooling = false, DefaultTimeout = 1 }.ToString());
+            try
+            {
+                connection.Open();
+                connection.Execute(sql);
+                return connection;
+            }
+            catch
+            {
+                connection.Dispose();
+                throw;
+            }
+        }
+    }
+
     public override Task<T> Read<T>(Func<DbConnection, T> read)
     {
         var connection = readers.TryTake(out var idle) ? idle : OpenConnection();

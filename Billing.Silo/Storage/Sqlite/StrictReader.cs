@@ -36,6 +36,11 @@ internal static class StrictReader
     public static StreamHead? ReadHead(SqliteConnection connection, string organization) =>
         Query(connection, "SELECT version, hash, due_at FROM streams WHERE organization = ?1", Head, organization).SingleOrDefault();
 
+    /// <summary>Every head, by organization.</summary>
+    public static Dictionary<string, StreamHead> ReadHeads(SqliteConnection connection) => Rows(
+        connection, "SELECT version, hash, due_at, organization FROM streams", row => (Organization: Text(row, 3, "organization", null, Row.Stream), Head: Head(row)))
+        .ToDictionary(s => s.Organization, s => s.Head);
+
     private static StoredEvent Event(sqlite3_stmt row)
     {
         // The version says which event it is that everything else is about.
@@ -79,9 +84,9 @@ internal static class StrictReader
         return raw.sqlite3_column_blob(row, column).ToArray();
     }
 
-    private static string Text(sqlite3_stmt row, int column, string name, long? version)
+    private static string Text(sqlite3_stmt row, int column, string name, long? version, Row kind = Row.Event)
     {
-        Expect(row, column, raw.SQLITE_TEXT, name, version, Row.Event);
+        Expect(row, column, raw.SQLITE_TEXT, name, version, kind);
         try
         {
             // As bytes: asked for as text, it would end at its first zero byte.
@@ -89,7 +94,7 @@ internal static class StrictReader
         }
         catch (DecoderFallbackException)
         {
-            throw Damaged(version, Row.Event, $"{name} is no UTF-8");
+            throw Damaged(version, kind, $"{name} is no UTF-8");
         }
     }
 
@@ -102,7 +107,7 @@ internal static class StrictReader
     private static DamagedEventException Damaged(long? version, Row kind, string problem) =>
         new(version, $"{(kind == Row.Stream ? "The head's row" : version is { } v ? $"Version {v}" : "An event")} is damaged: {problem}.");
 
-    private static string NameOf(int type) => type switch
+    internal static string NameOf(int type) => type switch
     {
         raw.SQLITE_INTEGER => "an integer",
         raw.SQLITE_FLOAT => "a real number",
@@ -114,7 +119,11 @@ internal static class StrictReader
     // ---- queries
 
     /// <param name="text">The first parameter, if it is one; <paramref name="numbers"/> follow.</param>
-    internal static List<T> Query<T>(SqliteConnection connection, string sql, Func<sqlite3_stmt, T> read, string? text, params ReadOnlySpan<long> numbers)
+    internal static List<T> Query<T>(SqliteConnection connection, string sql, Func<sqlite3_stmt, T> read, string? text, params long[] numbers) =>
+        [.. Rows(connection, sql, read, text, numbers)];
+
+    /// <summary>As <see cref="Query"/>, row by row as they are asked for.</summary>
+    internal static IEnumerable<T> Rows<T>(SqliteConnection connection, string sql, Func<sqlite3_stmt, T> read, string? text = null, params long[] numbers)
     {
         var handle = connection.Handle!;
         Check(raw.sqlite3_prepare_v2(handle, sql, out var statement));
@@ -123,13 +132,12 @@ internal static class StrictReader
             var parameter = 1;
             if (text is not null) Check(raw.sqlite3_bind_text(statement, parameter++, text));
             foreach (var number in numbers) Check(raw.sqlite3_bind_int64(statement, parameter++, number));
-            var rows = new List<T>();
             while (true)
             {
                 var result = raw.sqlite3_step(statement);
-                if (result == raw.SQLITE_DONE) return rows;
+                if (result == raw.SQLITE_DONE) yield break;
                 if (result != raw.SQLITE_ROW) Check(result);
-                rows.Add(read(statement));
+                yield return read(statement);
             }
         }
 
