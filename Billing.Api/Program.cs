@@ -9,6 +9,7 @@ public static class Program
 {
     public static async Task<int> Main(string[] args)
     {
+        if (args.Contains(HealthCheck.Option)) return await HealthCheck.Run(args, Settings.DefaultUrl);
         try
         {
             await using var app = await Build(args);

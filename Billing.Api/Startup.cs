@@ -47,7 +47,7 @@ internal static class Startup
         }
         else if (settings.IsDevelopment)
         {
-            if (Urls(configuration).FirstOrDefault(u => !IsLoopback(u)) is { } open)
+            if (HealthCheck.Urls(configuration).FirstOrDefault(u => !IsLoopback(u)) is { } open)
                 throw new SettingsException($"In Development the operator key is in the documentation, so the service listens on loopback only, and not on {open}. Set BILLING_OPERATOR_KEY, or ASPNETCORE_URLS to http://localhost:5080.");
             keys.AddConfigured(Settings.DevelopmentKey, "development", now);
         }
@@ -130,16 +130,6 @@ internal static class Startup
         gateway?.Dispose();
         await host.DisposeAsync();
         await database.DisposeAsync();
-    }
-
-    /// <summary>Every way to say where to listen. Ports by themselves are open to the world, and container images set them.</summary>
-    private static IEnumerable<string> Urls(IConfiguration configuration)
-    {
-        var urls = Several("urls");
-        string[] ports = urls.Length > 0 ? [] : [.. Several("http_ports"), .. Several("https_ports")];
-        return [.. urls, .. ports.Select(port => $"http://*:{port}"), .. configuration.GetSection("Kestrel:Endpoints").GetChildren().Select(e => e["Url"]).OfType<string>()];
-
-        string[] Several(string name) => (configuration[name] ?? "").Split(';', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
     }
 
     private static bool IsLoopback(string url) =>

@@ -1,9 +1,11 @@
+using System.Net;
+
 namespace Billing.StripeSandbox;
 
 /// <summary>How the sandbox is set up. Everything has a default.</summary>
 public sealed record SandboxOptions
 {
-    internal const string Usage = "Options: --port <port> --key <sk_test_…> --webhook <url on this machine> --secret <whsec_…> --file <file that keeps everything>";
+    internal const string Usage = "Options: --port <port> --listen <address> --key <sk_test_…> --webhook <url on this machine> --secret <whsec_…> --file <file that keeps everything>";
 
     /// <summary>Where a sandbox is that nobody gave a port.</summary>
     public const int UsualPort = 12111;
@@ -13,6 +15,9 @@ public sealed record SandboxOptions
 
     /// <summary>0 for a free port of loopback.</summary>
     public int Port { get; init; }
+
+    /// <summary>Loopback, because anybody who reaches it may pay, move its clock and read everything. Another one is for containers, whose own network is as private.</summary>
+    public IPAddress Listen { get; init; } = IPAddress.Loopback;
 
     /// <summary>Where webhooks go; without it nowhere, until an endpoint is created over the API.</summary>
     public Uri? WebhookUrl { get; init; }
@@ -62,6 +67,7 @@ public sealed record SandboxOptions
             switch (args[i])
             {
                 case "--port" when ushort.TryParse(value, out var port): options = options with { Port = port }; break;
+                case "--listen" when IPAddress.TryParse(value, out var address): options = options with { Listen = address }; break;
                 case "--key" when value.StartsWith("sk_test_", StringComparison.Ordinal): options = options with { ApiKey = value }; break;
                 case "--webhook" when Uri.TryCreate(value, UriKind.Absolute, out var url) && url.IsLoopback: options = options with { WebhookUrl = url }; break;
                 case "--secret": options = options with { WebhookSecret = value }; break;

@@ -1,4 +1,3 @@
-using System.Net;
 using System.Text.Json.Nodes;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
@@ -37,7 +36,7 @@ public sealed class SandboxServer : IAsyncDisposable
 
         var builder = WebApplication.CreateSlimBuilder();
         builder.Logging.ClearProviders();
-        builder.WebHost.ConfigureKestrel(kestrel => kestrel.Listen(IPAddress.Loopback, options.Port));
+        builder.WebHost.ConfigureKestrel(kestrel => kestrel.Listen(options.Listen, options.Port));
         app = builder.Build();
         api.Map(app);
         Pages.Map(app, sandbox, this);
@@ -58,7 +57,8 @@ public sealed class SandboxServer : IAsyncDisposable
         options ??= new SandboxOptions();
         var server = new SandboxServer(options);
         await server.app.StartAsync();
-        server.Url = server.app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.Single();
+        // Wherever it listens, its pages are opened and its API is called on loopback.
+        server.Url = $"http://127.0.0.1:{new Uri(server.app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.Single()).Port}";
         server.sandbox.BaseUrl = server.Url;
         lock (server.sandbox.Gate)
         {

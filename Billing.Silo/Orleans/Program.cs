@@ -19,6 +19,7 @@ public static class SiloProgram
 
     public static async Task<int> Main(string[] args)
     {
+        if (args.Contains(HealthCheck.Option)) return await HealthCheck.Run(args, DefaultUrl);
         try
         {
             await using var app = await Build(args);

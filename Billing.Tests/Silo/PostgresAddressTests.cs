@@ -32,6 +32,13 @@ public sealed class PostgresAddressTests
     }
 
     [Theory]
+    [InlineData("postgresql://db.example/x", GssEncryptionMode.Disable)]
+    [InlineData("Host=db.example", GssEncryptionMode.Disable)]
+    [InlineData("postgresql://db.example/x?gssencmode=require", GssEncryptionMode.Require)]
+    [InlineData("Host=db.example;GSS Encryption Mode=Prefer", GssEncryptionMode.Prefer)]
+    public void kerberos_is_tried_where_it_is_asked_for(string text, GssEncryptionMode mode) => Assert.Equal(mode, PostgresAddress.Parse(text).GssEncryptionMode);
+
+    [Theory]
     [InlineData("postgresql://u:hunter2@db.example/x?colour=red")]
     [InlineData("postgresql://u:hunter2@db.example:port/x")]
     [InlineData("Host=db.example;Password=hunter2;Colour=red")]

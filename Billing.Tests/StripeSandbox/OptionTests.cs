@@ -10,6 +10,9 @@ public sealed class OptionTests
         var read = SandboxOptions.Read(["--port", "12345", "--webhook", "http://localhost:5080/webhooks/stripe", "--secret", "whsec_x", "--key", "sk_test_x"])!;
         Assert.Equal((12345, "http://localhost:5080/webhooks/stripe", "whsec_x", "sk_test_x", true), (read.Port, read.WebhookUrl!.ToString(), read.WebhookSecret, read.ApiKey, read.RunsByItself));
 
+        Assert.Equal("127.0.0.1", $"{read.Listen}");
+        Assert.Equal("0.0.0.0", $"{SandboxOptions.Read(["--listen", "0.0.0.0"])!.Listen}");
+        Assert.Null(SandboxOptions.Read(["--listen", "everywhere"]));
         Assert.Null(SandboxOptions.Read(["--port"]));
         Assert.Null(SandboxOptions.Read(["--port", "none"]));
         Assert.Null(SandboxOptions.Read(["--key", "sk_live_x"]));

@@ -17,6 +17,8 @@ public static class PostgresAddress
         try
         {
             var address = IsUrl(text) ? ParseUrl(text) : new NpgsqlConnectionStringBuilder(text);
+            // Unasked, Npgsql tries Kerberos first: a round trip for nothing, and a complaint where its library is not installed, as in most containers.
+            if (!address.ShouldSerialize("GSS Encryption Mode")) address.GssEncryptionMode = GssEncryptionMode.Disable;
             return string.IsNullOrEmpty(address.Host) ? throw new FormatException("The PostgreSQL address names no host.") : address;
         }
         catch (Exception e) when (e is ArgumentException or UriFormatException or InvalidCastException)
@@ -52,6 +54,7 @@ public static class PostgresAddress
                 "sslkey" => "SSL Key",
                 "connect_timeout" => "Timeout",
                 "application_name" => "Application Name",
+                "gssencmode" => "GSS Encryption Mode",
                 "channel_binding" => "Channel Binding",
                 "target_session_attrs" => "Target Session Attributes",
                 "dbname" => "Database",
