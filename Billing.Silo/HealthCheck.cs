@@ -10,7 +10,7 @@ public static class HealthCheck
 {
     public const string Option = "--health";
 
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(8);
 
     /// <summary>What <c>/health/ready</c> says goes to the output, so that it can be found where a container's health is recorded.</summary>
     /// <param name="args">The program's, the option among them.</param>
