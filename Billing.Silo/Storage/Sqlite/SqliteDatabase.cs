@@ -101,10 +101,19 @@ public sealed class SqliteDatabase : Database
     {
         try
         {
-            // Whoever works with a write-ahead log keeps a lock for as long as the file is open, so all of it is asked for; only
-            // closing gives that back.
-            using (Opened("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; COMMIT")) { }
-            return Opened("BEGIN IMMEDIATE");
+            RequireAlone(path);
+            var connection = new SqliteConnection(new SqliteConnectionStringBuilder { DataSource = path, Mode = SqliteOpenMode.ReadWrite, Pooling = false, DefaultTimeout = 1 }.ToString());
+            try
+            {
+                connection.Open();
+                connection.Execute("BEGIN IMMEDIATE");
+                return connection;
+            }
+            catch
+            {
+                connection.Dispose();
+                throw;
+            }
         }
         catch (SqliteException e) when (e.SqliteErrorCode is raw.SQLITE_BUSY or raw.SQLITE_LOCKED)
         {
@@ -114,21 +123,17 @@ public sealed class SqliteDatabase : Database
         {
             return null;
         }
+    }
 
-        SqliteConnection Opened(string sql)
+    /// <summary>Whoever works with a write-ahead log keeps a lock for as long as the file is open: here all of it is asked for, and given back.</summary>
+    private static void RequireAlone(string path)
+    {
+        // Not by a connection of the driver's: the lock must be asked for before anything is read.
+        var result = raw.sqlite3_open_v2(path, out var handle, raw.SQLITE_OPEN_READWRITE, null);
+        using (handle)
         {
-            var connection = new SqliteConnection(new SqliteConnectionStringBuilder { DataSource = path, Mode = SqliteOpenMode.ReadWrite, Pooling = false, DefaultTimeout = 1 }.ToString());
-            try
-            {
-                connection.Open();
-                connection.Execute(sql);
-                return connection;
-            }
-            catch
-            {
-                connection.Dispose();
-                throw;
-            }
+            if (result == raw.SQLITE_OK) result = raw.sqlite3_exec(handle, "PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; COMMIT");
+            if (result != raw.SQLITE_OK) throw new SqliteException(raw.sqlite3_errmsg(handle).utf8_to_string(), result);
         }
     }
 
