@@ -12,6 +12,8 @@ namespace Billing.Silo;
 public static class SiloSetup
 {
     private const string Npgsql = "Npgsql";
+    private const int ConnectionsPerProcess = 8;
+    private const int AnswerSeconds = 5;
 
     /// <summary>How much longer than the journal a silo's answer may take: then the silo itself is in trouble.</summary>
     private static readonly TimeSpan OnTheWay = TimeSpan.FromMilliseconds(500);
@@ -85,6 +87,12 @@ public static class SiloSetup
         return client.UseAdoNetClustering(o => (o.Invariant, o.ConnectionString) = (Npgsql, Address(ledger)!));
     }
 
-    private static string? Address(LedgerParts ledger) =>
-        ledger.Settings.PostgresAddress is { } address ? PostgresAddress.Parse(address).ConnectionString : null;
+    /// <summary>Few connections are enough for who is there; without a limit a silo that joins takes dozens at once.</summary>
+    private static string? Address(LedgerParts ledger)
+    {
+        if (ledger.Settings.PostgresAddress is not { } text) return null;
+        var address = PostgresAddress.Parse(text);
+        (address.MaxPoolSize, address.CommandTimeout) = (ConnectionsPerProcess, AnswerSeconds);
+        return address.ConnectionString;
+    }
 }
