@@ -22,8 +22,15 @@ internal sealed class BesideTable
     /// <summary>What moves through the journal.</summary>
     public static readonly IReadOnlyList<string> Streams = ["events", "streams"];
 
-    /// <summary>What stays: snapshots are a build's and are taken again, leases end by themselves, and the rest is about the database itself.</summary>
-    public static readonly IReadOnlyList<string> LeftOut = ["snapshots", "leases", "journal", "schema_version"];
+    /// <summary>
+    /// What stays: snapshots are a build's and are taken again, leases end by themselves, what Orleans keeps is about a cluster that there was not, and the
+    /// rest is about the database itself.
+    /// </summary>
+    public static readonly IReadOnlyList<string> LeftOut =
+    [
+        "snapshots", "leases", "journal", "schema_version",
+        "orleansquery", "orleansmembershipversiontable", "orleansmembershiptable", "orleansreminderstable", "orleansstorage",
+    ];
 
     // Of the database itself, too.
     private static readonly string[] SettingsLeftOut = [JournalProbe.Name, LedgerMove.Mark];
