@@ -1,3 +1,4 @@
+using System.CodeDom.Compiler;
 using System.Reflection;
 using System.Reflection.Metadata;
 using System.Reflection.PortableExecutable;
@@ -67,7 +68,9 @@ public sealed class ArchitectureTests
         var reader = file.GetMetadataReader();
         var names = reader.AssemblyReferences.Select(a => reader.GetString(reader.GetAssemblyReference(a).Name)).ToList();
         Assert.Contains("NodaTime", names);
-        Assert.All(names, name => Assert.True(name == "NodaTime" || name.StartsWith("System.", StringComparison.Ordinal), $"Billing.Ledger refers to {name}."));
+        // Under Orleans, the marks of what travels and what is generated from them; nothing of its runtime.
+        Assert.All(names, name => Assert.True(name is "NodaTime" or "Orleans.Serialization" or "Orleans.Serialization.Abstractions" || name.StartsWith("System.", StringComparison.Ordinal),
+            $"Billing.Ledger refers to {name}."));
         var packages = XDocument.Load(Path.Combine(Repository.Root, "Billing.Ledger", "Billing.Ledger.csproj")).Descendants()
             .Where(e => e.Name.LocalName is "PackageReference" or "FrameworkReference" or "Reference").Select(e => e.Attribute("Include")!.Value);
         Assert.Equal(["NodaTime"], packages);
@@ -212,7 +215,7 @@ public sealed class ArchitectureTests
     {
         var documented = XDocument.Load(Path.ChangeExtension(assembly.Location, ".xml")).Descendants("member")
             .Where(m => !string.IsNullOrWhiteSpace(m.Value) || m.Elements("inheritdoc").Any()).Select(m => m.Attribute("name")!.Value.Split('(')[0]).ToHashSet();
-        foreach (var type in types)
+        foreach (var type in types.Where(t => !t.IsDefined(typeof(GeneratedCodeAttribute))))
         {
             var name = type.FullName!.Replace('+', '.');
             if (!documented.Contains($"T:{name}")) yield return name;
