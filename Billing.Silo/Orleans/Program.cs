@@ -49,8 +49,9 @@ public static class SiloProgram
         var outside = new OrleansHost(SiloSetup.Patience(settings)) { Closing = () => Close(host, ledger) };
         builder.Services.AddSingleton(TimeProvider.System).AddSingleton(ledger.Journal).AddSingleton(ledger.Catalogs).AddSingleton(outside).AddSingleton<ILedgerHost>(outside)
             .AddSingleton(new Inbox(ledger.Database)).AddSingleton(new SentRequests(ledger.Database)).AddSingleton<DueWork>()
-            .AddHostedService<CatalogPoll>().AddHostedService<ClusterWatch>();
+            .AddHostedService<CatalogPoll>();
         builder.UseOrleans(silo => silo.AddLedger(ledger, host, cluster).AddDashboard());
+        builder.Services.AddHostedService<ClusterWatch>();
 
         var app = builder.Build();
         outside.Attach(app.Services.GetRequiredService<IGrainFactory>());

@@ -39,14 +39,22 @@ public static class SiloSetup
     {
         silo.Services.AddSingleton(host).AddSingleton(cluster);
         silo.Configure<ClusterOptions>(o => o.ClusterId = o.ServiceId = cluster.Id);
-        silo.Configure<SiloMessagingOptions>(o => o.ResponseTimeout = o.SystemResponseTimeout = ledger.Settings.JournalTimeout + OnTheWay);
+        silo.Configure<SiloMessagingOptions>(o =>
+        {
+            o.ResponseTimeout = o.SystemResponseTimeout = ledger.Settings.JournalTimeout + OnTheWay;
+            // Until then a silo keeps its answers for a client whose connection broke, although they could go through another silo.
+            o.ClientDropTimeout = TimeSpan.FromSeconds(2);
+            // A silo that leaves tells its clients, and then answers what is on its way to it and from it.
+            o.ClientGatewayShutdownNotificationTimeout = o.WaitForMessageToBeQueuedForOutboundTime = TimeSpan.FromSeconds(1);
+        });
         // What is not asked for goes; its snapshot and tail bring it back.
         silo.Configure<GrainCollectionOptions>(o => o.CollectionAge = TimeSpan.FromMinutes(15));
         silo.Configure<ClusterMembershipOptions>(o =>
         {
-            // A death is certain after two probes of a second each; the defaults take half a minute.
+            // A death is certain after three probes of a second each; the defaults take half a minute. Less would take a silo
+            // for dead that only had no processor for a while. Of two silos the vote of one is enough.
             o.ProbeTimeout = TimeSpan.FromSeconds(1);
-            o.NumMissedProbesLimit = 2;
+            o.NumMissedProbesLimit = 3;
             o.TableRefreshTimeout = TimeSpan.FromSeconds(5);
             o.IAmAliveTablePublishTimeout = TimeSpan.FromSeconds(5);
             o.DeathVoteExpirationTimeout = TimeSpan.FromSeconds(30);

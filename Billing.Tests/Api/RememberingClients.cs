@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
+using System.Net;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
@@ -68,9 +69,15 @@ internal sealed class RememberingClients(ITestOutputHelper output, string[]? org
     /// <summary>What <see cref="WriteEach"/> was answered so far.</summary>
     public IReadOnlyCollection<Waited> Waits => waits;
 
+    /// <summary>Insists: a machine may be so busy that the first answer is a 503.</summary>
     public static async Task Open(HttpClient service, string[]? organizations = null)
     {
-        foreach (var id in organizations ?? Usual) await Read(await Send(service, HttpMethod.Post, "/v1/organizations", JsonSerializer.Serialize(new { id }), $"open-{id}"));
+        foreach (var id in organizations ?? Usual)
+        {
+            HttpResponseMessage response;
+            while ((response = await Send(service, HttpMethod.Post, "/v1/organizations", JsonSerializer.Serialize(new { id }), $"open-{id}")).StatusCode == HttpStatusCode.ServiceUnavailable) response.Dispose();
+            await Read(response);
+        }
     }
 
     /// <summary>
