@@ -5,7 +5,6 @@ using System.Net.Http.Json;
 using System.Text;
 using System.Text.Json.Nodes;
 using Billing.Api;
-using Billing.Tests.Api;
 using NodaTime;
 using NodaTime.Text;
 using Xunit.Abstractions;
