@@ -91,6 +91,11 @@ public sealed class OrganizationGrain(LedgerHost host) : Grain, IOrganizationGra
         {
             return await answer;
         }
+        catch (JournalUnavailableException e) when (e.InnerException is not null)
+        {
+            // Its cause is of the database's driver, which does not travel; this silo's log has it.
+            throw new JournalUnavailableException(e.Message);
+        }
         finally
         {
             EndIfNotNeeded();

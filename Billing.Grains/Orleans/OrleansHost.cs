@@ -42,9 +42,9 @@ public sealed class OrleansHost(TimeSpan patience, bool isOutside = false) : ILe
         var count = 0;
         try
         {
-            if (Volatile.Read(ref grains) is { } factory) count = (await factory.GetGrain<IManagementGrain>(0).GetHosts(onlyActive: true)).Count;
+            if (Volatile.Read(ref grains) is { } factory) count = await factory.GetGrain<IClusterGrain>(0).CountSilos();
         }
-        catch (Exception e) when (IsOfTheWay(e))
+        catch (Exception e) when (e is not OperationCanceledException)
         {
             // None answers.
         }

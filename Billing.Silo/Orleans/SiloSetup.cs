@@ -5,6 +5,7 @@ using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.Configuration.Memory;
 using Microsoft.Extensions.DependencyInjection;
 using Orleans.Configuration;
+using Orleans.Serialization;
 
 namespace Billing.Silo;
 
@@ -37,7 +38,7 @@ public static class SiloSetup
     /// <summary>A silo in this process, with the organizations of <paramref name="host"/>.</summary>
     public static ISiloBuilder AddLedger(this ISiloBuilder silo, LedgerParts ledger, LedgerHost host, ClusterSettings cluster)
     {
-        silo.Services.AddSingleton(host).AddSingleton(cluster);
+        silo.Services.AddSingleton(host).AddSingleton(cluster).Configure<ExceptionSerializationOptions>(AnyException);
         silo.Configure<ClusterOptions>(o => o.ClusterId = o.ServiceId = cluster.Id);
         silo.Configure<SiloMessagingOptions>(o =>
         {
@@ -83,6 +84,7 @@ public static class SiloSetup
     /// <summary>A client of silos in other processes.</summary>
     public static IClientBuilder AddLedger(this IClientBuilder client, LedgerParts ledger, ClusterSettings cluster)
     {
+        client.Configure<ExceptionSerializationOptions>(AnyException);
         client.Configure<ClusterOptions>(o => o.ClusterId = o.ServiceId = cluster.Id);
         client.Configure<ClientMessagingOptions>(o => o.ResponseTimeout = ledger.Settings.JournalTimeout + OnTheWay);
         client.Configure<GatewayOptions>(o => o.GatewayListRefreshPeriod = TimeSpan.FromSeconds(2));
@@ -103,4 +105,7 @@ public static class SiloSetup
         (address.MaxPoolSize, address.CommandTimeout) = (ConnectionsPerProcess, AnswerSeconds);
         return address.ConnectionString;
     }
+
+    /// <summary>What goes wrong in a silo is told as it is. Orleans would only tell that it cannot be told.</summary>
+    private static void AnyException(ExceptionSerializationOptions options) => options.SupportedExceptionTypeFilter = static _ => true;
 }

@@ -118,7 +118,7 @@ internal sealed class Cluster : IAsyncDisposable
         var waited = Stopwatch.StartNew();
         while (!await IsSo())
         {
-            if (waited.Elapsed > Patience) Assert.Fail($"It never came to be that {what}.\n{Said}");
+            if (waited.Elapsed > Patience) Assert.Fail($"It never came to be that {what}.\n{SaidLast}");
             await Task.Delay(20);
         }
 
@@ -160,6 +160,9 @@ internal sealed class Cluster : IAsyncDisposable
         }
     }
 
+    /// <summary>What everybody said last.</summary>
+    private string SaidLast => string.Join('\n', Said.Split("---- ").Select(said => string.Join('\n', said.Split('\n').Where((line, i) => i == 0).Concat(said.Split('\n').TakeLast(15)).Select(line => line.Length > 300 ? line[..300] : line))));
+
     /// <summary>What everybody said.</summary>
     private string Said => string.Join('\n', silos.Select((s, i) => $"---- silo {i}\n{s.Said}").Prepend($"---- service\n{Api.Said}"));
 
@@ -170,7 +173,7 @@ internal sealed class Cluster : IAsyncDisposable
     {
         for (var starts = 1; !await Api.Listens; starts++)
         {
-            if (starts == 5) Assert.Fail($"The service does not start.\n{Said}");
+            if (starts == 5) Assert.Fail($"The service does not start.\n{SaidLast}");
             Api.Dispose();
             Api = StartApi();
         }

@@ -64,6 +64,7 @@ public sealed class SiloFailureTests(ITestOutputHelper output)
     /// <summary>Organizations of its own for each round, so that both silos have some.</summary>
     private async Task<RememberingClients> Round(Cluster cluster, string round, Random random, Action<KeptSilo> end)
     {
+        await cluster.IsWhole();
         string[] organizations = [.. Enumerable.Range(0, Organizations).Select(i => $"{round}-{i}")];
         var clients = new RememberingClients(output, organizations);
         await RememberingClients.Open(cluster.Http, organizations);
