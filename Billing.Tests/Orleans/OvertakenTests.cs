@@ -27,26 +27,26 @@ public sealed class OvertakenTests
         // On the other side of the tear.
         await using var there = new LedgerHost(journal, () => PropertyTests.Catalogs, maxResidentBytes: long.MaxValue);
 
-        await Execute(here, new OpenOrganization("Europe/Berlin", true, null), "open");
+        await Execute(here, new OpenOrganization("Europe/Berlin", true, null) { Id = "open", ContentHash = [1], At = Now });
         Assert.True(inside.IsResident("acme"));
-        var there1 = await Execute(there, new ChangeTimeZone("Europe/Paris"), "there");
-        Assert.Equal(2, there1.Events[^1].Version);
+        var theirs = await Execute(there, new ChangeTimeZone("Europe/Paris") { Id = "there", ContentHash = [1], At = Now });
+        Assert.Equal(2, theirs.Events[^1].Version);
 
-        var answer = await Execute(here, new ChangeTimeZone("Europe/Rome"), "here");
+        var answer = await Execute(here, new ChangeTimeZone("Europe/Rome") { Id = "here", ContentHash = [1], At = Now });
         Assert.Equal(3, answer.Events[^1].Version);
         for (var i = 0; i < 500 && inside.IsResident("acme"); i++) await Task.Delay(20);
         Assert.False(inside.IsResident("acme"), "It was overtaken, and is still there.");
 
         // The next call finds it anew, and nobody is in its way.
-        Assert.Equal(4, (await Execute(here, new ChangeTimeZone("Europe/Madrid"), "again")).Events[^1].Version);
+        Assert.Equal(4, (await Execute(here, new ChangeTimeZone("Europe/Madrid") { Id = "again", ContentHash = [1], At = Now })).Events[^1].Version);
         Assert.True(inside.IsResident("acme"));
         Assert.Equal(0, inside.TimesOvertaken("acme"));
-        Assert.True((await Execute(here, new ChangeTimeZone("Europe/Paris"), "there")).Replayed);
+        Assert.True((await Execute(here, new ChangeTimeZone("Europe/Paris") { Id = "there", ContentHash = [1], At = Now })).Replayed);
     }
 
-    private static async Task<CommandResult> Execute(ILedgerHost host, Command command, string id)
+    private static async Task<CommandResult> Execute(ILedgerHost host, Command command)
     {
-        var result = await host.Organization("acme").Execute(command with { Id = id, ContentHash = [1], At = Now });
+        var result = await host.Organization("acme").Execute(command);
         Assert.Null(result.Rejection);
         return result;
     }
