@@ -12,7 +12,8 @@ public sealed record Options
           --rounds N             alternating rounds; the medians are reported (5)
           --only A,B             of check, consume, mixed, hot, many, batch, trace, fold, verify, decide, activation, memory,
                                  known, start, webhooks (all)
-          --without A,B          of postgres, redis: as if it were not on this machine; silos: no cluster of them
+          --without A,B          of postgres, redis: as if it were not on this machine; silos: no cluster of them;
+                                 alone: only the cluster
           --organizations N      organizations that are asked and charged (1000)
           --many N               organizations of the uniform and the Zipf scenario (10000)
           --rates N,N            requests a second of the mixed scenario (5000,20000,40000)
@@ -77,7 +78,7 @@ public sealed record Options
                 "--seconds" => options with { Seconds = Number(name, value, 0.1, 3_600) },
                 "--rounds" => options with { Rounds = Count(name, value, 1_000) },
                 "--only" => options with { Only = Chosen(name, value, Names) },
-                "--without" => options with { Without = Chosen(name, value, ["postgres", "redis", "silos"]) },
+                "--without" => options with { Without = Chosen(name, value, ["postgres", "redis", "silos", "alone"]) },
                 "--organizations" => options with { Organizations = Count(name, value, RequestTemplate.MaxOrganizations) },
                 "--many" => options with { Many = Count(name, value, RequestTemplate.MaxOrganizations) },
                 "--rates" => options with { Rates = [.. value.Split(',').Select(v => Count(name, v, 1_000_000))] },

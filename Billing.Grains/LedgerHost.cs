@@ -49,6 +49,9 @@ public sealed class LedgerHost : ILedgerHost
 
     public EngineView Engine { get; } = new("embedded", 1);
 
+    /// <summary>Is told of every organization that was evicted.</summary>
+    public Action<string>? Evicted { get; set; }
+
     public IOrganizationLedger Organization(string id) => new InProcessOrganization(this, id);
 
     /// <summary>Evicts the longest unused organizations until the rest fit. What is busy stays.</summary>
@@ -69,15 +72,13 @@ public sealed class LedgerHost : ILedgerHost
             residents.TryRemove(new KeyValuePair<string, Resident>(id, resident));
             total -= bytes;
             evicted++;
+            Evicted?.Invoke(id);
         }
         return evicted;
     }
 
-    /// <summary>Whether this process has the organization in memory.</summary>
-    public bool IsResident(string id) => residents.ContainsKey(id);
-
-    /// <summary>How often somebody else wrote to the organization's stream since it is in memory here.</summary>
-    public long TimesOvertaken(string id) => residents.TryGetValue(id, out var resident) ? resident.Session.TimesOvertaken : 0;
+    /// <summary>How often somebody else wrote to the organization's stream since it is in memory here; null when it is not.</summary>
+    public long? TimesOvertaken(string id) => residents.TryGetValue(id, out var resident) ? resident.Session.TimesOvertaken : null;
 
     /// <summary>Forgets one organization, if nothing waits for it. What it knew is in the journal.</summary>
     public void Release(string id)

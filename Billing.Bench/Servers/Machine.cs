@@ -43,9 +43,10 @@ internal sealed class Machine
     /// <summary>How the ledger can run: each time over a new, empty journal.</summary>
     public IEnumerable<Ledger> Ledgers()
     {
-        yield return OnSqlite();
+        var alone = !options.Without.Contains("alone");
+        if (alone) yield return OnSqlite();
         if (Postgres is null) yield break;
-        yield return OnPostgres(Subject.Postgres, StartAlone);
+        if (alone) yield return OnPostgres(Subject.Postgres, StartAlone);
         if (HasCluster) yield return OnPostgres(Subject.Silos, StartCluster);
     }
 
@@ -130,20 +131,26 @@ internal sealed class Machine
     /// <summary>Silos, and the service as their client.</summary>
     private ServerProcess StartCluster(string own, string variable, string journal)
     {
-        // The service is first: silos wait for the catalog that it publishes, and it for them.
+        // The service is first: it makes the tables, and silos wait for the catalog that it publishes.
         var server = Launch(Service, own, variable, journal, new() { ["Cluster__Mode"] = "client" });
-        var silos = Enumerable.Range(0, Silos).Select(_ => Launch(Silo, own, variable, journal, new()
+        server.AwaitFirstAnswer("/v1/ping");
+        server.Behind = [.. Enumerable.Range(0, Silos).Select(_ => Launch(Silo, own, variable, journal, new()
         {
             ["Cluster__SiloPort"] = $"{ServerProcess.FreeEndPoint().Port}", ["Cluster__GatewayPort"] = $"{ServerProcess.FreeEndPoint().Port}",
-        })).ToList();
-        server.Behind = silos;
-        foreach (var silo in silos) silo.AwaitFirstAnswer("/health");
-        server.AwaitFirstAnswer("/v1/ping");
+        }))];
+        foreach (var silo in server.Behind) silo.AwaitFirstAnswer("/health");
         // Organizations go to the silos that there are when they are first asked.
         using var http = new HttpClient();
-        for (var started = Stopwatch.GetTimestamp(); !silos.All(silo => http.GetStringAsync($"http://{silo.EndPoint}/health/ready").GetAwaiter().GetResult().Contains($"\"silos\":{Silos}", StringComparison.Ordinal)); Thread.Sleep(50))
+        for (var started = Stopwatch.GetTimestamp(); !server.Behind.Append(server).All(SeesAll); Thread.Sleep(50))
             if (Stopwatch.GetElapsedTime(started) > ClusterTimeout) throw new BenchException($"The {Silos} silos did not find each other within {ClusterTimeout.TotalSeconds} seconds.");
         return server;
+
+        bool SeesAll(ServerProcess process)
+        {
+            using var answer = http.Send(new HttpRequestMessage(HttpMethod.Get, $"http://{process.EndPoint}/health/ready"));
+            using var body = new StreamReader(answer.Content.ReadAsStream());
+            return body.ReadToEnd().Contains($"\"silos\":{Silos}", StringComparison.Ordinal);
+        }
     }
 
     private static ServerProcess Launch(string program, string own, string variable, string journal, Dictionary<string, string> settings)

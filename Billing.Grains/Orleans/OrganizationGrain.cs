@@ -24,7 +24,7 @@ public sealed class OrganizationGrain(LedgerHost host) : Grain, IOrganizationGra
     {
         id = this.GetPrimaryKeyString();
         ledger = host.Organization(id);
-        overtaken = host.TimesOvertaken(id);
+        overtaken = host.TimesOvertaken(id) ?? 0;
         return Task.CompletedTask;
     }
 
@@ -105,6 +105,6 @@ public sealed class OrganizationGrain(LedgerHost host) : Grain, IOrganizationGra
     /// <summary>What does not exist is not kept, and what was overtaken gives way.</summary>
     private void EndIfNotNeeded()
     {
-        if (!host.IsResident(id) || host.TimesOvertaken(id) != overtaken) DeactivateOnIdle();
+        if (host.TimesOvertaken(id) != overtaken) DeactivateOnIdle();
     }
 }

@@ -71,6 +71,7 @@ public static class SiloSetup
             o.SiloListeningEndpoint = new IPEndPoint(place, cluster.SiloListenPort > 0 ? cluster.SiloListenPort : cluster.SiloPort);
             if (cluster.GatewayPort > 0) o.GatewayListeningEndpoint = new IPEndPoint(place, cluster.GatewayListenPort > 0 ? cluster.GatewayListenPort : cluster.GatewayPort);
         });
+        silo.Services.AddHostedService<EvictedOrganizations>();
         if (ledger.Settings.RunsDueWork) silo.Services.AddHostedService<DueWorkWatch>();
         if (Address(ledger) is not { } address)
         {
