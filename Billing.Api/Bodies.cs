@@ -18,7 +18,7 @@ namespace Billing.Api;
 /// <param name="Plan">The plan to start on; without one, the catalog's fallback plan.</param>
 /// <param name="TimeZone">IANA name; UTC without one.</param>
 /// <param name="Test">A test organization.</param>
-public sealed record OpenOrganizationBody([property: Required] string? Id, string? Plan, string? TimeZone, bool Test);
+public sealed record OpenOrganizationBody([property: Required] string? Id, string? Plan, string? TimeZone, bool? Test);
 
 /// <param name="Reason">Kept in the ledger for ever: no names, no addresses.</param>
 public sealed record CloseOrganizationBody(string? Reason);
@@ -307,12 +307,24 @@ public sealed record ProfileView(string? Name, string? Email, string? Address, s
     public static ProfileView Of(Profile? profile) => new(profile?.Name, profile?.Email, profile?.Address, profile?.Country, profile?.UpdatedAt);
 }
 
-public sealed record ApiKeyBody([property: Required] string? Name, string? Organization, bool Test);
+/// <param name="Organization">The one organization that it is for; without one it is for all.</param>
+/// <param name="Scopes">Without them: all that there are for an organization's key, and all for an operator's.</param>
+/// <param name="Test">For an organization's key it is as the organization is.</param>
+/// <param name="ExpiresAt">From then on it is no key.</param>
+public sealed record ApiKeyBody([property: Required] string? Name, string? Organization, IReadOnlyList<string>? Scopes, bool? Test, Instant? ExpiresAt);
+
+/// <param name="OverlapSeconds">For how long the old key stays good beside the new one; an hour without it.</param>
+public sealed record RotateKeyBody(int? OverlapSeconds);
 
 /// <param name="Key">Shown this once, and never again.</param>
 public sealed record NewApiKeyView(string Key, ApiKeyView ApiKey);
 
-public sealed record ApiKeyView(string Id, string Name, string? Organization, string Display, Instant CreatedAt);
+/// <param name="Display">Its beginning and its last four characters.</param>
+/// <param name="Test">True: test organizations only. False: live ones only. Null: both, which is the key of the configuration.</param>
+/// <param name="LastUsedAt">To the minute; null when it was never used.</param>
+/// <param name="ReplacedBy">The key that took its place.</param>
+public sealed record ApiKeyView(
+    string Id, string Name, string? Organization, IReadOnlyList<string> Scopes, bool? Test, string Display, Instant CreatedAt, Instant? ExpiresAt, Instant? LastUsedAt, string? ReplacedBy);
 
 /// <summary>One page of a list.</summary>
 /// <param name="NextCursor">For the next page; null on the last.</param>
@@ -476,6 +488,7 @@ public sealed class QuantityJson : JsonConverter<decimal>
 [JsonSerializable(typeof(IReadOnlyList<CatalogVersionView>))]
 [JsonSerializable(typeof(ChangePreviewView))]
 [JsonSerializable(typeof(ApiKeyBody))]
+[JsonSerializable(typeof(RotateKeyBody))]
 [JsonSerializable(typeof(NewApiKeyView))]
 [JsonSerializable(typeof(Page<ApiKeyView>))]
 [JsonSerializable(typeof(Page<OrganizationView>))]

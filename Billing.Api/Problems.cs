@@ -33,6 +33,7 @@ public static class Problems
     {
         ["unauthenticated"] = (401, "A valid API key is needed"),
         ["operator_only"] = (403, "This needs an operator's key"),
+        ["insufficient_scope"] = (403, "The caller may not do this"),
         ["not_found"] = (404, "There is nothing here"),
         ["method_not_allowed"] = (405, "This method is not allowed here"),
         ["organization_id_invalid"] = (400, "This is no organization id"),

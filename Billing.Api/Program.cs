@@ -52,10 +52,10 @@ public static class Program
         snapshots?.LogTo(app.Logger);
         app.UseProblems(journal.Health);
         app.UseRouting();
-        app.UseApiKeys(keys);
-        app.MapEngine(host, keys);
+        app.UseCallers(new Modes(host, clock), new KeyCredentials(keys, clock));
+        app.MapEngine(host, keys, clock);
         app.MapApiDocument();
-        var v1 = app.MapGroup("/v1");
+        var v1 = app.MapGroup("/v1").WithScopes();
         v1.MapEntitlements(services);
         v1.MapUsage(services);
         v1.MapTokens(services);
@@ -71,6 +71,7 @@ public static class Program
         v1.MapKeys(services);
         v1.MapFlags(services);
         app.MapSystem(v1, services);
+        app.RequireScopes();
         app.Announce(settings, database, sandbox);
         return app;
     }

@@ -51,7 +51,7 @@ internal static class Startup
                 throw new SettingsException($"In Development the operator key is in the documentation, so the service listens on loopback only, and not on {open}. Set BILLING_OPERATOR_KEY, or ASPNETCORE_URLS to http://localhost:5080.");
             keys.AddConfigured(Settings.DevelopmentKey, "development", now);
         }
-        else if (!keys.HasOperator)
+        else if (!keys.HasOperator(now))
         {
             throw new SettingsException($"there is no operator key. Set BILLING_OPERATOR_KEY to {Settings.MinOperatorKeyLength} characters or more (openssl rand -hex 32).");
         }
@@ -99,9 +99,9 @@ internal static class Startup
             .AddSingleton(services.Clock).AddSingleton(services.Flags).AddSingleton(TimeProvider.System).AddSingleton(new Leases(database)).AddSingleton(new ReconciliationRuns(database))
             .AddSingleton<Reconciler>().AddSingleton<NightlyReconciliation>().AddSingleton<IStripeWorker>(p => p.GetRequiredService<NightlyReconciliation>())
             .AddSingleton(new StripeTasks(database)).AddSingleton<IFeedPositions>(new FeedPositions(database)).AddSingleton(overage).AddSingleton<IStripeWorker>(p => ActivatorUtilities.CreateInstance<LedgerWork>(p, time))
-            .AddSingleton(p => ActivatorUtilities.CreateInstance<DueWork>(p, time)).AddSingleton(services.CatalogStore).AddSingleton<StripeWork>().AddSingleton<IStripeWorker, InboxWorker>();
+            .AddSingleton(p => ActivatorUtilities.CreateInstance<DueWork>(p, time)).AddSingleton(services.CatalogStore).AddSingleton(services.Keys).AddSingleton<StripeWork>().AddSingleton<IStripeWorker, InboxWorker>();
         if (services.Settings.Ledger.RunsDueWork)
-            parts.AddHostedService<CatalogPoll>().AddHostedService<FlagPoll>().AddHostedService(p => p.GetRequiredService<StripeWork>());
+            parts.AddHostedService<CatalogPoll>().AddHostedService<FlagPoll>().AddHostedService<KeyPoll>().AddHostedService(p => p.GetRequiredService<StripeWork>());
         if (services.Settings.StartsStripeSandbox) parts.AddHostedService<CatalogPushAtStart>();
         return parts;
     }

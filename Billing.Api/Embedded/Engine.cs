@@ -16,7 +16,7 @@ internal static class Engine
     }
 
     /// <summary>What the engine shows to operators: nothing here.</summary>
-    public static void MapEngine(this WebApplication app, ILedgerHost host, ApiKeys keys)
+    public static void MapEngine(this WebApplication app, ILedgerHost host, ApiKeys keys, Clock clock)
     {
     }
 }

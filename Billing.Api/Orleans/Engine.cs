@@ -33,13 +33,13 @@ internal static class Engine
     }
 
     /// <summary>The Orleans dashboard, for operators.</summary>
-    public static void MapEngine(this WebApplication app, ILedgerHost host, ApiKeys keys)
+    public static void MapEngine(this WebApplication app, ILedgerHost host, ApiKeys keys, Clock clock)
     {
         var silos = (OrleansHost)host;
         if (app.Services.GetService<SiloConnection>() is null) silos.Attach(app.Services.GetRequiredService<IGrainFactory>());
         app.MapOrleansDashboard(Dashboard).ExcludeFromDescription().AddEndpointFilter(async (context, next) =>
         {
-            if (IsOperator(context.HttpContext.Request.Headers.Authorization, keys))
+            if (IsOperator(context.HttpContext.Request.Headers.Authorization, keys, clock))
                 return silos.IsAttached ? await next(context) : Problems.Answer(context.HttpContext, "journal_unavailable", "The service is not connected to its silos yet.");
             // Browsers ask for it, and send it with everything behind it.
             context.HttpContext.Response.Headers.WWWAuthenticate = "Basic realm=\"Orleans dashboard: any name, an operator's key as the password\", charset=\"UTF-8\"";
@@ -47,11 +47,11 @@ internal static class Engine
         });
     }
 
-    private static bool IsOperator(string? authorization, ApiKeys keys)
+    private static bool IsOperator(string? authorization, ApiKeys keys, Clock clock)
     {
         if (authorization is null) return false;
         var key = authorization.StartsWith("Bearer ", StringComparison.OrdinalIgnoreCase) ? authorization[7..].Trim() : PasswordOf(authorization);
-        return key is not null && keys.Find(key) is { Organization: null };
+        return key is not null && keys.Find(key, clock.Now()) is { } found && found.Scopes.HasFlag(Scopes.Ops);
     }
 
     private static string? PasswordOf(string authorization)

@@ -11,10 +11,10 @@ public static class CorrectionRoutes
 
     public static void MapCorrections(this RouteGroupBuilder v1, Services services)
     {
-        v1.MapPost("/organizations/{organization}/usage/{id}/void", (string organization, string id, HttpContext http) => Void(organization, id, http, services)).OperatorOnly()
+        v1.MapPost("/organizations/{organization}/usage/{id}/void", (string organization, string id, HttpContext http) => Void(organization, id, http, services))
             .WithTags("Usage").WithSummary("Take a usage record back").Accepts<ReasonBody>(true, "application/json").Produces<UsageVoidView>();
 
-        v1.MapPost("/organizations/{organization}/usage/{id}/correct", (string organization, string id, HttpContext http) => Correct(organization, id, http, services)).OperatorOnly()
+        v1.MapPost("/organizations/{organization}/usage/{id}/correct", (string organization, string id, HttpContext http) => Correct(organization, id, http, services))
             .WithTags("Usage").WithSummary("Record another quantity in a usage record's place, at its own time").Accepts<CorrectBody>("application/json")
             .Produces<UsageRecordView>(201).Produces<UsageRecordView>().Produces<Problem>(402).Produces<Problem>(403).Produces<Problem>(429);
     }

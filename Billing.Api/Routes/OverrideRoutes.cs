@@ -13,10 +13,10 @@ public static class OverrideRoutes
                     ? Results.Ok(new OverridesView(overrides)) : OrganizationRoutes.Unknown(http, organization))
             .WithTags("Overrides").WithSummary("The overrides in force, by feature").Produces<OverridesView>();
 
-        v1.MapPut("/organizations/{organization}/overrides/{feature}", (string organization, string feature, HttpContext http) => Set(organization, feature, http, services)).OperatorOnly()
+        v1.MapPut("/organizations/{organization}/overrides/{feature}", (string organization, string feature, HttpContext http) => Set(organization, feature, http, services))
             .WithTags("Overrides").WithSummary("Give another limit than the plan's, for a time or until it is removed").Accepts<OverrideBody>("application/json").Produces<OverrideView>();
 
-        v1.MapDelete("/organizations/{organization}/overrides/{feature}", (string organization, string feature, HttpContext http) => Remove(organization, feature, http, services)).OperatorOnly()
+        v1.MapDelete("/organizations/{organization}/overrides/{feature}", (string organization, string feature, HttpContext http) => Remove(organization, feature, http, services))
             .WithTags("Overrides").WithSummary("Go back to what the plan says").Accepts<RemoveOverrideBody>(true, "application/json").Produces(204);
     }
 

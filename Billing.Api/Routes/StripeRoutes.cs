@@ -23,7 +23,7 @@ public static class StripeRoutes
                 var events = await services.Inbox.List(
                     http.ChoiceParameter<InboxState>("state"), http.Request.Query["type"].FirstOrDefault(), http.Request.Query["organization"].FirstOrDefault(), after, limit);
                 return Results.Ok(new Page<InboxEventView>([.. events.Select(Of)], events.Count == limit ? Cursor.Of(events[^1].Id) : null));
-            }).OperatorOnly()
+            })
             .WithTags("Stripe").WithSummary("Stripe's events and what became of them (?state=&type=&organization=&limit=&cursor=; a type that ends with a dot is all that begin so)").Produces<Page<InboxEventView>>()
             .TakesQuery("state", "type", "organization", "limit", "cursor");
 
@@ -33,17 +33,17 @@ public static class StripeRoutes
                 var from = http.TimeParameter("from") ?? to - Duration.FromDays(30);
                 if (from >= to) throw new ApiException("invalid_parameter", "'from' must be before 'to'.", "from");
                 return Results.Ok(await StripeFlow.Count(services.SentRequests, services.Inbox, from, to));
-            }).OperatorOnly()
+            })
             .WithTags("Stripe").WithSummary("On the way to paying: checkouts started, completed and expired, payments, portals opened (?from=&to=)").Produces<FlowCounts>().TakesQuery("from", "to");
 
         v1.MapGet("/stripe/events/{id}", async (string id, HttpContext http) =>
-                await services.Inbox.Find(id) is { } found ? Results.Ok(Of(found) with { Payload = Json(found.Payload) }) : Problems.Answer(http, "not_found", $"There is no event '{id}'.")).OperatorOnly()
+                await services.Inbox.Find(id) is { } found ? Results.Ok(Of(found) with { Payload = Json(found.Payload) }) : Problems.Answer(http, "not_found", $"There is no event '{id}'."))
             .WithTags("Stripe").WithSummary("One of Stripe's events, with its body while that is kept: for 90 days").Produces<InboxEventView>();
 
         v1.MapPost("/stripe/events/{id}/replay", async (string id, HttpContext http) =>
                 await services.StripeEvents.Replay(id) is { } replayed
                     ? Results.Ok(Of(replayed))
-                    : Problems.Answer(http, "not_found", $"There is no event '{id}' with a body to replay.")).OperatorOnly()
+                    : Problems.Answer(http, "not_found", $"There is no event '{id}' with a body to replay."))
             .WithTags("Stripe").WithSummary("Apply an event again: what it did already is not done twice").Produces<InboxEventView>();
     }
 

@@ -19,10 +19,10 @@ public static partial class TopUpRoutes
         v1.MapDelete("/organizations/{organization}/tokens/top-up", (string organization, HttpContext http) => SwitchOff(organization, http, services))
             .WithTags("Tokens").WithSummary("Switch automatic top-up off").Produces<TopUpView>();
 
-        v1.MapPost("/organizations/{organization}/tokens/top-up/{id}/complete", (string organization, string id, HttpContext http) => Complete(organization, id, http, services)).OperatorOnly()
+        v1.MapPost("/organizations/{organization}/tokens/top-up/{id}/complete", (string organization, string id, HttpContext http) => Complete(organization, id, http, services))
             .WithTags("Tokens").WithSummary("A top-up was paid: give its tokens").Accepts<CompleteTopUpBody>("application/json").Produces<TopUpView>();
 
-        v1.MapPost("/organizations/{organization}/tokens/top-up/{id}/fail", (string organization, string id, HttpContext http) => Fail(organization, id, http, services)).OperatorOnly()
+        v1.MapPost("/organizations/{organization}/tokens/top-up/{id}/fail", (string organization, string id, HttpContext http) => Fail(organization, id, http, services))
             .WithTags("Tokens").WithSummary("A top-up's payment failed").Accepts<FailTopUpBody>("application/json").Produces<TopUpView>();
     }
 

@@ -53,7 +53,7 @@ public static class BaselineServer
         await using var app = builder.Build();
         app.UseProblems(new JournalHealth(() => Task.CompletedTask, TimeProvider.System));
         app.UseRouting();
-        app.UseApiKeys(keys);
+        app.UseCallers(null, new KeyCredentials(keys, new Clock(TimeProvider.System)));
         app.MapGet("/v1/ping", () => Answers.Json(new PongView(true, "baselines"), BaselineJson.Default.PongView));
         await using var rows = app.Configuration[PostgresSetting] is { } connectionString ? NpgsqlDataSource.Create(connectionString) : null;
         if (rows is not null) MapPostgres(app, rows);

@@ -1,0 +1,28 @@
+using System.Collections.Concurrent;
+using Billing.Grains;
+
+namespace Billing.Api;
+
+/// <summary>
+/// Which organizations are test organizations, so that test and live never mix. Asked for callers of many organizations only: a key for
+/// one is made in that one's mode. An organization stays what it was opened as, so what is known once is known.
+/// </summary>
+public sealed class Modes(ILedgerHost host, Clock clock)
+{
+    private const int MaxKnown = 1_000_000;
+
+    private readonly ConcurrentDictionary<string, bool> known = new(StringComparer.Ordinal);
+
+    /// <returns>Null when there is no such organization.</returns>
+    public ValueTask<bool?> IsTest(string organization)
+    {
+        return known.TryGetValue(organization, out var test) ? new(test) : Ask();
+
+        async ValueTask<bool?> Ask()
+        {
+            if (await host.Organization(organization).Read(clock.Now()) is not { } view) return null;
+            if (known.Count >= MaxKnown) known.Clear();
+            return known[organization] = view.Test;
+        }
+    }
+}
