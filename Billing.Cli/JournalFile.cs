@@ -25,6 +25,9 @@ internal sealed record JournalFile(string Address, bool IsNamed)
         return Opened<Database>(() => IsPostgres ? PostgresDatabase.OpenReadOnly(Address) : SqliteDatabase.OpenReadOnly(Address));
     }
 
+    /// <summary>To change what is beside the streams. It is made where there is none, and brought up to date.</summary>
+    public Database OpenToWrite() => Opened<Database>(() => IsPostgres ? PostgresDatabase.Open(Address) : SqliteDatabase.Open(Address));
+
     /// <exception cref="UsageException">There is none, or it is none that bodies can be taken out of.</exception>
     public PostgresDatabase OpenToArchive() => IsPostgres
         ? Opened(() => PostgresDatabase.OpenToArchive(Address))

@@ -9,7 +9,7 @@ internal static class LedgerCommands
 {
     private const string DefaultJournal = "data/ledger.db";
 
-    private static readonly Option<string> Journal = new("--journal")
+    internal static readonly Option<string> Journal = new("--journal")
     {
         Description = "The journal: a SQLite file, or a PostgreSQL database (postgresql://… or Host=…). The service may run meanwhile.", HelpName = "JOURNAL",
         Recursive = true,
@@ -154,5 +154,5 @@ internal static class LedgerCommands
         throw new UsageException($"{name} is '{text}'. Write a time like 2026-11-20T10:00:00Z, or a date like 2026-11-20.");
     }
 
-    private static JournalFile JournalOf(ParseResult parsed) => new(parsed.GetRequiredValue(Journal), parsed.GetResult(Journal) is { Implicit: false });
+    internal static JournalFile JournalOf(ParseResult parsed) => new(parsed.GetRequiredValue(Journal), parsed.GetResult(Journal) is { Implicit: false });
 }

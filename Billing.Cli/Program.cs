@@ -12,9 +12,9 @@ public static class Program
     /// <returns>One of <see cref="ExitCode"/>.</returns>
     internal static async Task<int> Run(string[] args, Terminal terminal)
     {
-        var root = new RootCommand("Billing Ledger: looks into a journal and proves what is in it; compares a running service with Stripe; moves to PostgreSQL.")
+        var root = new RootCommand("Billing Ledger: looks into a journal and proves what is in it; compares a running service with Stripe; moves to PostgreSQL; makes keys.")
         {
-            LedgerCommands.Group(terminal), Migrating.Command(terminal), Pushing.Group(terminal), Reconciling.Command(terminal),
+            LedgerCommands.Group(terminal), Keys.Group(terminal), Migrating.Command(terminal), Pushing.Group(terminal), Reconciling.Command(terminal),
         };
         var parsed = root.Parse(args);
         if (parsed.Errors.Count > 0)
