@@ -313,6 +313,17 @@ public sealed record ProfileView(string? Name, string? Email, string? Address, s
 /// <param name="ExpiresAt">From then on it is no key.</param>
 public sealed record ApiKeyBody([property: Required] string? Name, string? Organization, IReadOnlyList<string>? Scopes, bool? Test, Instant? ExpiresAt);
 
+/// <param name="Id">What is written down beside what is done.</param>
+/// <param name="ExpiresAt">When a browser's session ends at the latest; null for a key.</param>
+/// <param name="FormToken">What a browser sends as <c>X-Form-Token</c> with what changes something; null for a key.</param>
+public sealed record SessionView(string Id, string Name, string? Organization, IReadOnlyList<string> Scopes, bool? Test, Instant? ExpiresAt, string? FormToken);
+
+/// <param name="Ended">How many.</param>
+public sealed record EndedView(int Ended);
+
+/// <param name="Url">Good once.</param>
+public sealed record PortalLinkView(string Url, Instant ExpiresAt);
+
 /// <param name="OverlapSeconds">For how long the old key stays good beside the new one; an hour without it.</param>
 public sealed record RotateKeyBody(int? OverlapSeconds);
 
@@ -489,6 +500,9 @@ public sealed class QuantityJson : JsonConverter<decimal>
 [JsonSerializable(typeof(ChangePreviewView))]
 [JsonSerializable(typeof(ApiKeyBody))]
 [JsonSerializable(typeof(RotateKeyBody))]
+[JsonSerializable(typeof(SessionView))]
+[JsonSerializable(typeof(EndedView))]
+[JsonSerializable(typeof(PortalLinkView))]
 [JsonSerializable(typeof(NewApiKeyView))]
 [JsonSerializable(typeof(Page<ApiKeyView>))]
 [JsonSerializable(typeof(Page<OrganizationView>))]

@@ -34,6 +34,8 @@ public static class Problems
         ["unauthenticated"] = (401, "A valid API key is needed"),
         ["operator_only"] = (403, "This needs an operator's key"),
         ["insufficient_scope"] = (403, "The caller may not do this"),
+        ["form_token_wrong"] = (403, "The request does not come from a page of this session"),
+        ["too_many_requests"] = (429, "The key sends too many requests"),
         ["not_found"] = (404, "There is nothing here"),
         ["method_not_allowed"] = (405, "This method is not allowed here"),
         ["organization_id_invalid"] = (400, "This is no organization id"),

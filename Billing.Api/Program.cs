@@ -42,17 +42,17 @@ public static class Program
         var flags = await Flags.Open(new FlagStore(database), builder.Configuration);
         var (denialIds, heads) = await Startup.OpenSecrets(new SecretStore(database), flags);
         var stripe = StripeParts.Open(database, host, catalogs, settings, clock);
-        var services = new Services(host, journal, snapshots?.Store, catalogs, keys, new Profiles(database), stripe, denialIds, heads, clock, settings, flags);
+        var services = new Services(host, journal, snapshots?.Store, catalogs, keys, new Profiles(database), stripe, denialIds, heads, clock, settings, flags, new BrowserSessions(database, TimeProvider.System));
 
-        builder.Services.AddParts(services, host, database, time ?? TimeProvider.System).ConfigureHttpJsonOptions(json => ApiJson.Configure(json.SerializerOptions)).AddApiDocument();
+        builder.Services.AddParts(services, host, database, time ?? TimeProvider.System).ConfigureHttpJsonOptions(json => ApiJson.Configure(json.SerializerOptions)).AddApiDocument().AddRequestLimits(settings.KeyRequestsPerSecond);
 
         var app = builder.Build();
         app.CloseLast(host, database, stripe.Gateway, sandbox);
         stripe.Attach(app);
         snapshots?.LogTo(app.Logger);
+        app.UseGuards(settings.Proxies);
         app.UseProblems(journal.Health);
-        app.UseRouting();
-        app.UseCallers(new Modes(host, clock), new KeyCredentials(keys, clock));
+        app.UseAccess(services);
         app.MapEngine(host, keys, clock);
         app.MapApiDocument();
         var v1 = app.MapGroup("/v1").WithScopes();
@@ -69,6 +69,7 @@ public static class Program
         v1.MapLedger(services);
         app.MapStripe(v1, services);
         v1.MapKeys(services);
+        app.MapSessions(v1, services);
         v1.MapFlags(services);
         app.MapSystem(v1, services);
         app.RequireScopes();

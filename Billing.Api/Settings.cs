@@ -71,6 +71,15 @@ public sealed partial record Settings
     /// <summary>Stripe price ids from the environment, each with the plan and interval that it is for.</summary>
     public required IReadOnlyDictionary<string, (string Plan, BillingInterval Interval)> PriceIds { get; init; }
 
+    /// <summary>Proxies whose word about the caller's address is taken.</summary>
+    public required IReadOnlyList<System.Net.IPNetwork> Proxies { get; init; }
+
+    /// <summary>How many requests each key may send in a second; 0 is without a limit.</summary>
+    public required int KeyRequestsPerSecond { get; init; }
+
+    /// <summary>Nothing of it: it has secrets in it.</summary>
+    public override string ToString() => nameof(Settings);
+
     /// <summary>Who invoices are from.</summary>
     public required Seller Seller { get; init; }
 
@@ -82,6 +91,8 @@ public sealed partial record Settings
     {
         string? Get(params ReadOnlySpan<string> names) => configuration.Find(names);
 
+        if (Get("ForwardedHeaders_Enabled") is { } forwarded && bool.TryParse(forwarded, out var everybody) && everybody)
+            throw new SettingsException("ASPNETCORE_FORWARDEDHEADERS_ENABLED believes whoever sends X-Forwarded-For. Unset it, and name your proxies in Billing:Proxies.");
         var operatorKey = Get("BILLING_OPERATOR_KEY");
         if (operatorKey is { Length: < MinOperatorKeyLength })
             throw new SettingsException($"BILLING_OPERATOR_KEY has {operatorKey.Length} characters; it needs {MinOperatorKeyLength} or more. Make one with: openssl rand -hex 32");
@@ -116,6 +127,8 @@ public sealed partial record Settings
             Refunds = (Number("Billing:Refunds:SubscriptionDays", 7, 0, 3_650), Number("Billing:Refunds:TokenDays", 0, 0, 3_650)),
             PriceIds = ReadPriceIds(configuration),
             Seller = Seller.Read(configuration),
+            Proxies = Guards.ReadProxies(Get("Billing:Proxies")),
+            KeyRequestsPerSecond = Number("Billing:KeyRequestsPerSecond", 0, 0, 1_000_000),
             FaultPoint = isDevelopment ? Get("Billing:FaultPoint") : null,
         };
 

@@ -24,7 +24,7 @@ internal static class Startup
         {
             kestrel.AddServerHeader = false;
             kestrel.Limits.MaxRequestBodySize = RequestBody.MaxBatchBytes;
-            kestrel.Limits.MaxRequestHeadersTotalSize = 16 * 1024;
+            kestrel.Limits.LimitConnections(builder.Configuration.Number("Billing:MaxConnections", 10_000, 1, 1_000_000));
         });
         return builder;
     }
@@ -99,7 +99,7 @@ internal static class Startup
             .AddSingleton(services.Clock).AddSingleton(services.Flags).AddSingleton(TimeProvider.System).AddSingleton(new Leases(database)).AddSingleton(new ReconciliationRuns(database))
             .AddSingleton<Reconciler>().AddSingleton<NightlyReconciliation>().AddSingleton<IStripeWorker>(p => p.GetRequiredService<NightlyReconciliation>())
             .AddSingleton(new StripeTasks(database)).AddSingleton<IFeedPositions>(new FeedPositions(database)).AddSingleton(overage).AddSingleton<IStripeWorker>(p => ActivatorUtilities.CreateInstance<LedgerWork>(p, time))
-            .AddSingleton(p => ActivatorUtilities.CreateInstance<DueWork>(p, time)).AddSingleton(services.CatalogStore).AddSingleton(services.Keys).AddSingleton<StripeWork>().AddSingleton<IStripeWorker, InboxWorker>();
+            .AddSingleton(p => ActivatorUtilities.CreateInstance<DueWork>(p, time)).AddSingleton(services.CatalogStore).AddSingleton(services.Keys).AddSingleton(services.Sessions).AddSingleton<StripeWork>().AddSingleton<IStripeWorker, InboxWorker>();
         if (services.Settings.Ledger.RunsDueWork)
             parts.AddHostedService<CatalogPoll>().AddHostedService<FlagPoll>().AddHostedService<KeyPoll>().AddHostedService(p => p.GetRequiredService<StripeWork>());
         if (services.Settings.StartsStripeSandbox) parts.AddHostedService<CatalogPushAtStart>();

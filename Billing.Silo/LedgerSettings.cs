@@ -30,6 +30,9 @@ public sealed record LedgerSettings
     /// <summary>Whether due work runs by itself. Tests run it by hand.</summary>
     public required bool RunsDueWork { get; init; }
 
+    /// <summary>Nothing of it: an address may have a password in it.</summary>
+    public override string ToString() => nameof(LedgerSettings);
+
     /// <exception cref="SettingsException">Something is set in a way that cannot work; the message says what would.</exception>
     public static LedgerSettings Read(IConfiguration configuration) => new()
     {

@@ -18,6 +18,15 @@ public static class Auth
     /// <summary>Whether the route is for operators alone.</summary>
     internal static bool IsOperatorOnly(this IEnumerable<object> metadata) => metadata.OfType<RouteScopes.Needed>().Any(n => n.IsForOperators);
 
+    /// <summary>From the route to who may call it, and how often.</summary>
+    public static void UseAccess(this WebApplication app, Services services)
+    {
+        app.UseRouting();
+        app.UseSessions(services.Sessions, services.Clock);
+        app.UseCallers(new Modes(services.Host, services.Clock), new KeyCredentials(services.Keys, services.Clock), new SessionCredentials());
+        app.UseRequestLimits(services.Settings.KeyRequestsPerSecond);
+    }
+
     /// <param name="credentials">Asked in this order.</param>
     /// <param name="modes">Null where there are no organizations.</param>
     public static void UseCallers(this WebApplication app, Modes? modes, params IReadOnlyList<ICredentials> credentials)

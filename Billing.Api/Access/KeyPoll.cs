@@ -2,8 +2,8 @@ using Billing.Silo;
 
 namespace Billing.Api;
 
-/// <summary>Takes up the keys that other processes made and revoked, and writes down now and then which were used.</summary>
-public sealed partial class KeyPoll(ApiKeys keys, TimeProvider time, ILogger<KeyPoll> log) : BackgroundService
+/// <summary>Takes up the keys that other processes made and revoked, and writes down now and then which were used; sessions that ended long ago are removed.</summary>
+public sealed partial class KeyPoll(ApiKeys keys, BrowserSessions sessions, Clock clock, TimeProvider time, ILogger<KeyPoll> log) : BackgroundService
 {
     /// <summary>A key that is revoked in one process is good in the others for so long at most.</summary>
     public static readonly TimeSpan Every = TimeSpan.FromSeconds(2);
@@ -20,7 +20,9 @@ public sealed partial class KeyPoll(ApiKeys keys, TimeProvider time, ILogger<Key
                 try
                 {
                     await keys.Refresh();
-                    if (round % RoundsBetweenLastUses == 0) await keys.StoreLastUses();
+                    if (round % RoundsBetweenLastUses != 0) continue;
+                    await keys.StoreLastUses();
+                    await sessions.RemoveOld(clock.Now());
                 }
                 catch (Exception e) when (!stoppingToken.IsCancellationRequested)
                 {

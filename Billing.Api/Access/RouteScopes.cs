@@ -15,7 +15,12 @@ public static class RouteScopes
     private static readonly (Scopes AnyOf, string Routes)[] Table =
     [
         // Whoever has a good key.
-        (Scopes.All, "GET /v1/ping"),
+        (Scopes.All,
+            """
+            GET /v1/ping
+            GET /v1/session
+            POST /v1/session/sign-out-everywhere
+            """),
 
         (Scopes.EntitlementsRead | Scopes.BillingManage,
             """
@@ -55,6 +60,8 @@ public static class RouteScopes
             POST ~/checkout-sessions
             GET ~/checkout-sessions/{id}
             POST ~/portal-sessions
+            POST ~/portal-links
+            DELETE ~/portal-links
             POST ~/tokens/purchase
             PUT ~/tokens/top-up
             DELETE ~/tokens/top-up

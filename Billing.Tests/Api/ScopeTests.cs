@@ -152,7 +152,7 @@ public sealed class ScopeTests
         await using var one = await TestApi.Start("learning-community");
         await using var other = await TestApi.Start("learning-community", folder: one.Folder);
         var time = new ManualTime();
-        using var poll = new KeyPoll(other.Services.Keys, time, NullLogger<KeyPoll>.Instance);
+        using var poll = new KeyPoll(other.Services.Keys, other.Services.Sessions, other.Services.Clock, time, NullLogger<KeyPoll>.Instance);
         await poll.StartAsync(default);
         while (time.Waiting == 0) await Task.Yield();
         Assert.InRange(KeyPoll.Every, TimeSpan.Zero, TimeSpan.FromSeconds(5));
