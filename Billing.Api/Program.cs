@@ -65,6 +65,7 @@ public static class Program
         v1.MapRefunds(services);
         v1.MapInvoices(services);
         v1.MapOrganizations(services);
+        v1.MapExport(services);
         v1.MapPlans(services);
         v1.MapLedger(services);
         app.MapStripe(v1, services);

@@ -91,6 +91,7 @@ public static class RouteScopes
             """),
         (Scopes.LedgerRead,
             """
+            GET ~/export
             GET /v1/organizations
             GET ~/usage/{id}/explain
             GET ~/ledger

@@ -61,6 +61,6 @@ public static class KeyRoutes
             : Problems.Answer(http, "not_found", $"There is no key '{id}' to rotate: it is unknown, was revoked or rotated, or is set in the configuration.");
     }
 
-    private static ApiKeyView Of(ApiKey key) =>
+    internal static ApiKeyView Of(ApiKey key) =>
         new(key.Id, key.Name, key.Organization, ScopeNames.Of(key.Scopes), key.Test, key.Display, key.CreatedAt, key.ExpiresAt, key.LastUsedAt, key.ReplacedBy);
 }
