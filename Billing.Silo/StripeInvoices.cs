@@ -83,6 +83,14 @@ public sealed class StripeInvoices(Database database)
         """,
         new { organization, status, at = before is { } b ? Micros.Of(b.At) : (long?)null, id = before?.Id ?? "", limit }).Select(r => r.ToInvoice()).ToList());
 
+    /// <summary>Whoever has an invoice's link sees who it is for: the links go, the amounts stay.</summary>
+    public Task EraseLinks(string organization) => database.Write(c =>
+    {
+        foreach (var row in c.Query<Row>($"SELECT {Columns} FROM stripe_invoices WHERE organization = @organization", new { organization }).ToList())
+            c.Execute("UPDATE stripe_invoices SET body = @body WHERE id = @Id", new { row.Id, body = JsonSerializer.SerializeToUtf8Bytes(row.ToInvoice() with { HostedUrl = null, PdfUrl = null }, StripeInvoiceJson.Default.StripeInvoice) });
+        return true;
+    });
+
     /// <summary>Paid and void are the end. Within one second a later status, and then more attempts, are newer.</summary>
     private static long Rank(StripeInvoice invoice) =>
         (invoice.Status switch { "paid" or "void" => 1_000_000, "uncollectible" => 200_000, "open" => 100_000, _ => 0 }) + Math.Clamp(invoice.Attempts, 0, 99_999);
@@ -91,4 +99,5 @@ public sealed class StripeInvoices(Database database)
 /// <summary>As they are kept: snake_case, times RFC 3339.</summary>
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, Converters = [typeof(InstantJson)])]
 [JsonSerializable(typeof(StripeInvoice))]
-internal sealed partial class StripeInvoiceJson : JsonSerializerContext;
+[JsonSerializable(typeof(IReadOnlyList<StripeInvoice>))]
+public sealed partial class StripeInvoiceJson : JsonSerializerContext;

@@ -108,6 +108,8 @@ public static class BillingRoutes
         await services.StripeCustomers.Update(organization);
         await services.Inbox.ErasePayloads(organization);
         await services.SentRequests.EraseForms(organization);
+        await services.StripeInvoices.EraseLinks(organization);
+        await services.Sessions.Revoke(organization, services.Clock.Now());
         return Results.NoContent();
     }
 
