@@ -16,8 +16,12 @@ internal static class Answers
     public static IResult Json<T>(T value, JsonTypeInfo<T> type, int status = 200, string contentType = "application/json; charset=utf-8") =>
         new JsonAnswer<T>(value, type, status, contentType);
 
-    private sealed class JsonAnswer<T>(T value, JsonTypeInfo<T> type, int status, string contentType) : IResult
+    private sealed class JsonAnswer<T>(T value, JsonTypeInfo<T> type, int status, string contentType) : IResult, IStatusCodeHttpResult, IValueHttpResult
     {
+        public int? StatusCode => status;
+
+        public object? Value => value;
+
         public Task ExecuteAsync(HttpContext httpContext)
         {
             var response = httpContext.Response;

@@ -32,6 +32,10 @@ internal static class ApiDocument
         ["prorate"] = ("With at=now: whether the unused rest is credited.", new OpenApiSchema { Type = JsonSchemaType.Boolean }),
         ["dry_run"] = ("Whether to show what would be done, and do nothing.", new OpenApiSchema { Type = JsonSchemaType.Boolean }),
         ["organization"] = ("Only those of this organization.", new OpenApiSchema { Type = JsonSchemaType.String }),
+        ["caller"] = ("Only what this caller did: a key's id.", new OpenApiSchema { Type = JsonSchemaType.String }),
+        ["what"] = ("Only this.", new OpenApiSchema { Type = JsonSchemaType.String, Enum = [.. AuditedRoutes.Names] }),
+        ["from|record"] = ("The first instant of it.", new OpenApiSchema { Type = JsonSchemaType.String, Format = "date-time" }),
+        ["to|record"] = ("The first instant after it.", new OpenApiSchema { Type = JsonSchemaType.String, Format = "date-time" }),
         ["state"] = ("pending, applied, ignored, unclaimed or failed.", new OpenApiSchema { Type = JsonSchemaType.String, Enum = ["pending", "applied", "ignored", "unclaimed", "failed"] }),
     };
 

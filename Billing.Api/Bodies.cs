@@ -2,6 +2,7 @@ using System.ComponentModel.DataAnnotations;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using Billing.Api.Routes;
 using Billing.Api.Stripe;
 using Billing.Grains;
 using Billing.Grains.Journal;
@@ -74,16 +75,13 @@ public sealed record EmptyBody;
 
 /// <param name="Quantity">What it should have been, in whole units with at most the meter's decimals.</param>
 /// <param name="Reason">Kept in the ledger for ever: no names, no addresses.</param>
-public sealed record CorrectBody([property: Required, JsonConverter(typeof(QuantityJson))] decimal? Quantity, string? Reason);
+public sealed record CorrectBody([property: Required, JsonConverter(typeof(QuantityJson))] decimal? Quantity, [property: Required] string? Reason);
 
 /// <param name="Allowance">Metered features: whole units in the window; a gauge's limit.</param>
 /// <param name="Unlimited">Metered features: no limit.</param>
 /// <param name="Until">When the plan's word stands again; without one, when the override is removed.</param>
 /// <param name="Reason">Kept in the ledger for ever: no names, no addresses.</param>
-public sealed record OverrideBody([property: JsonConverter(typeof(QuantityJson))] decimal? Allowance, bool Unlimited, Instant? Until, string? Reason);
-
-/// <param name="Reason">Kept in the ledger for ever: no names, no addresses.</param>
-public sealed record RemoveOverrideBody(string? Reason);
+public sealed record OverrideBody([property: JsonConverter(typeof(QuantityJson))] decimal? Allowance, bool Unlimited, Instant? Until, [property: Required] string? Reason);
 
 /// <param name="Organization">Minor units over all features in one billing period; null is no cap.</param>
 /// <param name="Features">Minor units for each feature that has a cap of its own.</param>
@@ -104,7 +102,7 @@ public sealed record EntitlementsView(bool HasAccess, IReadOnlyList<EntitlementV
 /// <param name="Priority">0 to 100, smaller is burned first; 50 without one.</param>
 /// <param name="ExpiresAt">Never without one.</param>
 /// <param name="Reason">Kept in the ledger for ever: no names, no addresses.</param>
-public sealed record GrantBody([property: Required] long? Tokens, string? Kind, int? Priority, Instant? ExpiresAt, string? Reason);
+public sealed record GrantBody([property: Required] long? Tokens, string? Kind, int? Priority, Instant? ExpiresAt, [property: Required] string? Reason);
 
 /// <param name="TokenPackage">What is bought.</param>
 /// <param name="Threshold">It is bought when fewer tokens than these are left.</param>
@@ -140,7 +138,7 @@ public sealed record AlertView(
 /// <param name="Proration">What becomes of a change's credits and charges: next_invoice (without one), invoice_now, or none (operators only).</param>
 /// <param name="Comp">An operator gives the plan, free of its price, whatever subscription there is.</param>
 /// <param name="Until">When a plan that an operator gives ends; it stands without one.</param>
-/// <param name="Reason">Kept in the ledger for ever: no names, no addresses.</param>
+/// <param name="Reason">Kept in the ledger for ever: no names, no addresses. An operator who gives a plan must say one.</param>
 public record SubscriptionBody(
     string? Plan = null, string? Interval = null, string? Currency = null, string? At = null, bool? Trial = null, PaymentMethodValue? PaymentMethod = null, string? Proration = null, bool Comp = false,
     Instant? Until = null, string? Reason = null)
@@ -187,6 +185,9 @@ public sealed record PreviewBody(
 
 /// <param name="Reason">Kept in the ledger for ever: no names, no addresses.</param>
 public sealed record ReasonBody(string? Reason);
+
+/// <param name="Reason">Kept in the ledger and in the audit log for ever: no names, no addresses.</param>
+public sealed record StatedReasonBody([property: Required] string? Reason);
 
 /// <param name="Invoice">An invoice's id or number.</param>
 /// <param name="Status">paid or failed.</param>
@@ -238,7 +239,8 @@ public sealed record CatalogMovesView(int ToVersion, bool DryRun, int Moved, int
 
 /// <param name="Percent">Of the organizations that it is on for: 0 to 100.</param>
 /// <param name="On">Instead of a percentage: true is 100, false is 0.</param>
-public sealed record FlagBody(int? Percent, bool? On);
+/// <param name="Reason">Kept in the audit log for ever: no names, no addresses.</param>
+public sealed record FlagBody(int? Percent, bool? On, string? Reason);
 
 /// <param name="Percent">Of the organizations that it is on for.</param>
 /// <param name="UpdatedAt">Null while it is as the configuration says.</param>
@@ -277,7 +279,7 @@ public sealed record AddLineBody([property: Required] string? Description, [prop
 /// <param name="Amount">Minor units, more than 0.</param>
 /// <param name="Currency">One that the catalog sells in; its own without one.</param>
 /// <param name="Reason">Kept in the ledger for ever: no names, no addresses.</param>
-public sealed record CreditBody([property: Required] long? Amount, string? Currency, string? Reason);
+public sealed record CreditBody([property: Required] long? Amount, string? Currency, [property: Required] string? Reason);
 
 /// <param name="Tax">Instead of the catalog's; a rate of 0 for who pays none.</param>
 /// <param name="Discount">Off each invoice; none without it.</param>
@@ -311,7 +313,8 @@ public sealed record ProfileView(string? Name, string? Email, string? Address, s
 /// <param name="Scopes">Without them: all that there are for an organization's key, and all for an operator's.</param>
 /// <param name="Test">For an organization's key it is as the organization is.</param>
 /// <param name="ExpiresAt">From then on it is no key.</param>
-public sealed record ApiKeyBody([property: Required] string? Name, string? Organization, IReadOnlyList<string>? Scopes, bool? Test, Instant? ExpiresAt);
+/// <param name="Reason">Kept in the audit log for ever: no names, no addresses.</param>
+public sealed record ApiKeyBody([property: Required] string? Name, string? Organization, IReadOnlyList<string>? Scopes, bool? Test, Instant? ExpiresAt, string? Reason);
 
 /// <param name="Id">What is written down beside what is done.</param>
 /// <param name="ExpiresAt">When a browser's session ends at the latest; null for a key.</param>
@@ -325,7 +328,8 @@ public sealed record EndedView(int Ended);
 public sealed record PortalLinkView(string Url, Instant ExpiresAt);
 
 /// <param name="OverlapSeconds">For how long the old key stays good beside the new one; an hour without it.</param>
-public sealed record RotateKeyBody(int? OverlapSeconds);
+/// <param name="Reason">Kept in the audit log for ever: no names, no addresses.</param>
+public sealed record RotateKeyBody(int? OverlapSeconds, string? Reason);
 
 /// <param name="Key">Shown this once, and never again.</param>
 public sealed record NewApiKeyView(string Key, ApiKeyView ApiKey);
@@ -466,7 +470,6 @@ public sealed class QuantityJson : JsonConverter<decimal>
 [JsonSerializable(typeof(UsageExplanationView))]
 [JsonSerializable(typeof(StateView))]
 [JsonSerializable(typeof(OverrideBody))]
-[JsonSerializable(typeof(RemoveOverrideBody))]
 [JsonSerializable(typeof(SpendCapsBody))]
 [JsonSerializable(typeof(HoldView))]
 [JsonSerializable(typeof(Page<HoldView>))]
@@ -516,6 +519,10 @@ public sealed class QuantityJson : JsonConverter<decimal>
 [JsonSerializable(typeof(ReconciliationRunView))]
 [JsonSerializable(typeof(FlowCounts))]
 [JsonSerializable(typeof(VerificationView))]
+[JsonSerializable(typeof(Page<AuditRecordView>))]
+[JsonSerializable(typeof(AuditVerificationView))]
+[JsonSerializable(typeof(StatedReasonBody))]
+[JsonSerializable(typeof(string))]
 [JsonSerializable(typeof(SignedHead))]
 [JsonSerializable(typeof(UsageHistoryView))]
 [JsonSerializable(typeof(PlansView))]

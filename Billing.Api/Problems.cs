@@ -219,6 +219,25 @@ public static class Problems
         });
     }
 
+    /// <summary>As what an exception is answered.</summary>
+    internal static (int Status, string Code) Of(Exception e)
+    {
+        var code = e switch
+        {
+            ApiException api => api.Code,
+            JournalUnavailableException or DbException or TimeoutException => "journal_unavailable",
+            ArchivedEventException => "ledger_archived",
+            StripeException { IsDeclined: true } => "payment_failed",
+            StripeException { Code: "outcome_unknown" } => "stripe_outcome_unknown",
+            StripeException { IsPassing: false } => "stripe_refused",
+            StripeException => "stripe_unavailable",
+            BadHttpRequestException { StatusCode: 413 } => "body_too_large",
+            BadHttpRequestException => "invalid_parameter",
+            _ => "internal_error",
+        };
+        return (Api[code].Status, code);
+    }
+
     private static IResult OfStripe(HttpContext http, StripeException e)
     {
         var request = e.RequestId is null ? "" : $" (Stripe's request {e.RequestId})";

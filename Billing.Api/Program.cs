@@ -42,7 +42,7 @@ public static class Program
         var flags = await Flags.Open(new FlagStore(database), builder.Configuration);
         var (denialIds, heads) = await Startup.OpenSecrets(new SecretStore(database), flags);
         var stripe = StripeParts.Open(database, host, catalogs, settings, clock);
-        var services = new Services(host, journal, snapshots?.Store, catalogs, keys, new Profiles(database), stripe, denialIds, heads, clock, settings, flags, new BrowserSessions(database, TimeProvider.System));
+        var services = new Services(host, journal, snapshots?.Store, catalogs, keys, new Profiles(database), stripe, denialIds, heads, clock, settings, flags, new BrowserSessions(database, TimeProvider.System), await AuditLog.Open(database, clock.Now()));
 
         builder.Services.AddParts(services, host, database, time ?? TimeProvider.System).ConfigureHttpJsonOptions(json => ApiJson.Configure(json.SerializerOptions)).AddApiDocument().AddRequestLimits(settings.KeyRequestsPerSecond);
 
@@ -55,7 +55,7 @@ public static class Program
         app.UseAccess(services);
         app.MapEngine(host, keys, clock);
         app.MapApiDocument();
-        var v1 = app.MapGroup("/v1").WithScopes();
+        var v1 = app.MapGroup("/v1").WithScopes().WithAudit(services);
         v1.MapEntitlements(services);
         v1.MapUsage(services);
         v1.MapTokens(services);

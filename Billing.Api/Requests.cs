@@ -19,7 +19,7 @@ public sealed class RequestBody : IDisposable
 
     private readonly HttpRequest request;
     private readonly JsonDocument document;
-    private readonly SequencePosition? end;
+    private SequencePosition? end;
 
     /// <param name="end">How far the request's pipe was read: the document stands on the pipe's own memory until it is disposed.</param>
     private RequestBody(HttpRequest request, JsonDocument document, SequencePosition? end)
@@ -32,8 +32,10 @@ public sealed class RequestBody : IDisposable
     /// <summary>The body; an empty object when there was none.</summary>
     public JsonElement Json => document.RootElement;
 
+    /// <summary>Read once: whoever asks again gets the same.</summary>
     public static async ValueTask<RequestBody> Read(HttpContext http, int maxBytes = MaxBytes)
     {
+        if (http.Features.Get<RequestBody>() is { } read) return read;
         if (http.Features.Get<IHttpRequestBodyDetectionFeature>()?.CanHaveBody != true || http.Request.ContentLength == 0)
             return new RequestBody(http.Request, JsonDocument.Parse("{}"), null);
         if (!http.Request.HasJsonContentType())
@@ -43,30 +45,30 @@ public sealed class RequestBody : IDisposable
         var reader = http.Request.BodyReader;
         while (true)
         {
-            var read = await reader.ReadAsync(http.RequestAborted);
-            if (read.Buffer.Length > maxBytes)
+            var part = await reader.ReadAsync(http.RequestAborted);
+            if (part.Buffer.Length > maxBytes)
             {
-                reader.AdvanceTo(read.Buffer.End);
+                reader.AdvanceTo(part.Buffer.End);
                 throw TooLarge(maxBytes);
             }
-            if (!read.IsCompleted)
+            if (!part.IsCompleted)
             {
-                reader.AdvanceTo(read.Buffer.Start, read.Buffer.End);
+                reader.AdvanceTo(part.Buffer.Start, part.Buffer.End);
                 continue;
             }
             try
             {
-                var document = JsonDocument.Parse(read.Buffer, Options);
-                if (document.RootElement.ValueKind == JsonValueKind.Object) return new RequestBody(http.Request, document, read.Buffer.End);
+                var document = JsonDocument.Parse(part.Buffer, Options);
+                if (document.RootElement.ValueKind == JsonValueKind.Object) return new RequestBody(http.Request, document, part.Buffer.End);
                 document.Dispose();
             }
             // A name with half a character in it (\ud800 alone) is no JsonException.
             catch (Exception e) when (e is JsonException or InvalidOperationException)
             {
-                reader.AdvanceTo(read.Buffer.End);
+                reader.AdvanceTo(part.Buffer.End);
                 throw new ApiException("invalid_json", $"The body cannot be read as JSON of at most {MaxDepth} levels: {e.Message}");
             }
-            reader.AdvanceTo(read.Buffer.End);
+            reader.AdvanceTo(part.Buffer.End);
             throw new ApiException("invalid_json", "The body must be a JSON object.");
         }
     }
@@ -98,6 +100,7 @@ public sealed class RequestBody : IDisposable
     {
         document.Dispose();
         if (end is { } read) request.BodyReader.AdvanceTo(read);
+        end = null;
     }
 
     public static string MustBeJson(HttpContext http) => $"The body is '{http.Request.ContentType}'. Send Content-Type: application/json.";

@@ -27,7 +27,7 @@ public sealed class HeadSigner(byte[] key)
 /// <summary>What the routes work with. All of it lives as long as the process, so routes capture it once instead of asking for each request.</summary>
 public sealed record Services(
     ILedgerHost Host, WatchedJournal Journal, ISnapshotStore? Snapshots, CatalogStore CatalogStore, ApiKeys Keys, Profiles Profiles, StripeParts StripeParts, DenialIds DenialIds,
-    HeadSigner Heads, Clock Clock, Settings Settings, Flags Flags, BrowserSessions Sessions)
+    HeadSigner Heads, Clock Clock, Settings Settings, Flags Flags, BrowserSessions Sessions, AuditLog Audit)
 {
     /// <summary>The way to Stripe; null without a key.</summary>
     public IStripeGateway? StripeOrNull => StripeParts.Gateway;

@@ -40,8 +40,8 @@ internal static class Keys
             if ((asked & ~possible) != 0) throw new UsageException("A key for one organization cannot have ops: that is for all of them.");
             var ends = parsed.GetValue(expires) is { } time ? TimeOf(time) : (Instant?)null;
             if (ends <= now) throw new UsageException("It would have expired already.");
-            var (key, kept) = await keys.Create(text, id, asked, isTest, ends, now);
-            await Show(terminal, parsed, key, kept);
+            var made = await Recorded(database, "key.create", id, null, now, async () => await keys.Create(text, id, asked, isTest, ends, now) is var (key, kept) ? new Made(key, kept) : null, m => m.Kept);
+            await Show(terminal, parsed, made!.Key, made.Kept);
             return ExitCode.Good;
         }));
         return command;
@@ -72,10 +72,10 @@ internal static class Keys
         var id = new Argument<string>("ID") { Description = "The key's id, as `list` shows it." };
         var overlap = new Option<int>("--overlap-hours") { Description = $"For how long the old key stays good, 0 to {MaxOverlapHours}.", HelpName = "HOURS", DefaultValueFactory = _ => UsualOverlapHours };
         var command = new Command("rotate", "Make a key in the place of another, which stays good for a while. It is shown this once.") { id, overlap };
-        command.SetAction((parsed, _) => With(terminal, parsed, async (keys, _, now) =>
+        command.SetAction((parsed, _) => With(terminal, parsed, async (keys, database, now) =>
         {
             if (parsed.GetValue(overlap) is not (>= 0 and <= MaxOverlapHours) and var hours) throw new UsageException($"The overlap is 0 to {MaxOverlapHours} hours, and not {hours}.");
-            if (await keys.Rotate(parsed.GetValue(id)!, Duration.FromHours(parsed.GetValue(overlap)), now) is not { } made)
+            if (await Recorded(database, "key.rotate", OrganizationOf(keys, parsed.GetValue(id)!), parsed.GetValue(id), now, async () => await keys.Rotate(parsed.GetValue(id)!, Duration.FromHours(parsed.GetValue(overlap)), now) is var (key, kept) ? new Made(key, kept) : null, m => m.Kept) is not { } made)
                 throw new UsageException($"There is no key '{parsed.GetValue(id)}' to rotate: it is unknown, or was revoked or rotated.");
             await Show(terminal, parsed, made.Key, made.Kept);
             return ExitCode.Good;
@@ -87,9 +87,10 @@ internal static class Keys
     {
         var id = new Argument<string>("ID") { Description = "The key's id, as `list` shows it." };
         var command = new Command("revoke", "End a key.") { id };
-        command.SetAction((parsed, _) => With(terminal, parsed, async (keys, _, now) =>
+        command.SetAction((parsed, _) => With(terminal, parsed, async (keys, database, now) =>
         {
-            if (!await keys.Revoke(parsed.GetValue(id)!, now)) throw new UsageException($"There is no key '{parsed.GetValue(id)}' to revoke.");
+            var organization = OrganizationOf(keys, parsed.GetValue(id)!);
+            if (await Recorded(database, "key.revoke", organization, parsed.GetValue(id), now, async () => await keys.Revoke(parsed.GetValue(id)!, now) ? "revoked" : null, _ => null) is null) throw new UsageException($"There is no key '{parsed.GetValue(id)}' to revoke.");
             await terminal.Out.WriteLineAsync($"{parsed.GetValue(id)} is revoked. A running service refuses it within seconds.");
             return ExitCode.Good;
         }));
@@ -102,6 +103,25 @@ internal static class Keys
         var keys = new ApiKeys(database);
         await keys.Load();
         return await work(keys, database, Micros.Truncate(Instant.FromDateTimeOffset(terminal.Time.GetUtcNow())));
+    }
+
+    /// <summary>A key and what is kept of it.</summary>
+    private sealed record Made(string Key, ApiKey Kept);
+
+    private static string? OrganizationOf(ApiKeys keys, string id) => keys.List().FirstOrDefault(k => k.Id == id)?.Organization;
+
+    /// <summary>What is done here is in the audit log, as what is done over the API: by whom, the system says.</summary>
+    private static async Task<T?> Recorded<T>(Database database, string what, string? organization, string? about, Instant now, Func<Task<T?>> work, Func<T, ApiKey?> after) where T : class
+    {
+        var log = await AuditLog.Open(database, now);
+        var named = about is { Length: <= 100 } && about.StartsWith("key_", StringComparison.Ordinal) ? about : null;
+        var entry = new AuditEntry(Guid.NewGuid().ToString("N"), now, "billing-keys", Environment.UserName, what, organization, named, null, null, $"billing-{Guid.NewGuid():N}", null);
+        await log.Begin(entry);
+        var done = await work();
+        await (done is null
+            ? log.End(entry, AuditOutcome.Refused, "not_found", null, now)
+            : log.End(entry, AuditOutcome.Done, null, after(done) is { } key ? new JsonObject { ["id"] = key.Id, ["name"] = key.Name, ["organization"] = key.Organization, ["scopes"] = string.Join(' ', ScopeNames.Of(key.Scopes)) }.ToJsonString() : null, now));
+        return done;
     }
 
     /// <returns>Null when there is no such organization. It is what its first event says.</returns>

@@ -18,7 +18,7 @@ internal static class LedgerCommands
             .Select(Environment.GetEnvironmentVariable).FirstOrDefault(v => !string.IsNullOrWhiteSpace(v)) ?? DefaultJournal,
     };
 
-    private static readonly Option<string?> PublicKey = new("--public-key")
+    internal static readonly Option<string?> PublicKey = new("--public-key")
     {
         Description = "The public key (PEM) that must have signed the head; without it, the one that the head brings along.", HelpName = "FILE",
     };
@@ -53,7 +53,7 @@ internal static class LedgerCommands
         {
             Description = "Exports (- is standard input), or organizations of the journal. With --journal, a name is always an organization's.", Arity = ArgumentArity.ZeroOrMore,
         };
-        var all = new Option<bool>("--all") { Description = "Every organization of the journal." };
+        var all = new Option<bool>("--all") { Description = "Every organization of the journal, and the audit log." };
         var head = new Option<string?>("--head") { Description = "A signed head that was kept: it must lie on the stream.", HelpName = "FILE" };
         var archive = new Option<string?>("--archive") { Description = "The archive with the bodies that were taken out of the organization's events.", HelpName = "FILE" };
         // A mistyped option is not taken for a file.

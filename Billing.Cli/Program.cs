@@ -14,7 +14,7 @@ public static class Program
     {
         var root = new RootCommand("Billing Ledger: looks into a journal and proves what is in it; compares a running service with Stripe; moves to PostgreSQL; makes keys.")
         {
-            LedgerCommands.Group(terminal), Keys.Group(terminal), Migrating.Command(terminal), Pushing.Group(terminal), Reconciling.Command(terminal),
+            LedgerCommands.Group(terminal), AuditCommands.Group(terminal), Keys.Group(terminal), Migrating.Command(terminal), Pushing.Group(terminal), Reconciling.Command(terminal),
         };
         var parsed = root.Parse(args);
         if (parsed.Errors.Count > 0)

@@ -14,21 +14,24 @@ internal static class Reconciling
         var organization = new Argument<string?>("ORG") { Description = "The organization's id.", Arity = ArgumentArity.ZeroOrOne };
         var all = new Option<bool>("--all") { Description = "Every organization." };
         var repair = new Option<bool>("--repair") { Description = "Repair in the ledger what differs." };
+        var reason = new Option<string?>("--reason") { Description = "Why it is repaired: kept in the audit log.", HelpName = "TEXT" };
         var command = new Command("reconcile", "Compare the ledger with Stripe: every difference with what explains it. Ends with 0 when none is left, with 1 when some are, with 2 when an organization could not be compared.")
         {
-            organization, all, repair, Service.Url, Service.Key, Service.Json,
+            organization, all, repair, reason, Service.Url, Service.Key, Service.Json,
         };
         command.SetAction(async (parsed, stop) =>
         {
             var id = parsed.GetValue(organization);
             if (parsed.GetValue(all) == id is not null) throw new UsageException("Name one organization, or say --all.");
+            var why = parsed.GetValue(reason);
+            if (parsed.GetValue(repair) == string.IsNullOrWhiteSpace(why)) throw new UsageException("With --repair say why with --reason; without it there is nothing to say.");
             using var service = Service.Of(parsed);
-            return await Run(terminal, service, id, parsed.GetValue(repair), parsed.GetValue(Service.Json), stop);
+            return await Run(terminal, service, id, why, parsed.GetValue(Service.Json), stop);
         });
         return command;
     }
 
-    private static async Task<int> Run(Terminal terminal, Service service, string? organization, bool repair, bool asJson, CancellationToken stop)
+    private static async Task<int> Run(Terminal terminal, Service service, string? organization, string? reason, bool asJson, CancellationToken stop)
     {
         var organizations = organization is null ? await All(service, stop) : [organization];
         var (found, failed) = (new List<JsonNode>(), new List<(string Organization, string Why)>());
@@ -38,7 +41,7 @@ internal static class Reconciling
             {
                 try
                 {
-                    found.Add(await service.Post($"/v1/organizations/{Uri.EscapeDataString(id)}/reconcile", new JsonObject { ["repair"] = repair }, stop));
+                    found.Add(await service.Post($"/v1/organizations/{Uri.EscapeDataString(id)}/reconcile", reason is null ? new JsonObject { ["repair"] = false } : new JsonObject { ["repair"] = true, ["reason"] = reason }, stop));
                 }
                 catch (ServiceException e)
                 {

@@ -49,17 +49,19 @@ internal static class Verifying
         var inventory = await database.TakeInventory();
         var (bad, events) = await Streams(terminal, "Verifying", database, inventory.Organizations, stop);
 
-        var findings = bad.Count + inventory.Problems.Count;
+        var audit = await AuditLog.IsIn(database) ? await new AuditLog(database).Verify() : null;
+        var findings = bad.Count + inventory.Problems.Count + (audit?.Problem is null ? 0 : 1);
         if (findings > 0)
         {
             var table = new Table().AddColumns("Organization", "First bad version", "What is wrong");
             foreach (var found in bad)
                 table.AddRow(Markup.Escape(found.Organization), $"{found.FirstBadVersion}", Markup.Escape(found.Problem!));
             foreach (var problem in inventory.Problems) table.AddRow("", "", Markup.Escape(problem));
+            if (audit?.Problem is { } wrong) table.AddRow("the audit log", $"{audit.FirstBad}", Markup.Escape(wrong));
             terminal.Print(table);
         }
         await terminal.Out.WriteLineAsync(
-            $"{Terminal.Count(inventory.Organizations.Count, "organization")}, {Terminal.Count(events, "event")}: {(findings > 0 ? Terminal.Count(findings, "finding") : "all good")}.");
+            $"{Terminal.Count(inventory.Organizations.Count, "organization")}, {Terminal.Count(events, "event")}{(audit is null ? "" : $", {Terminal.Count(audit.Records, "audit record")}")}: {(findings > 0 ? Terminal.Count(findings, "finding") : "all good")}.");
         return findings == 0 ? ExitCode.Good : ExitCode.Finding;
     }
 

@@ -43,6 +43,23 @@ public static class HashChain
         return hash;
     }
 
+    /// <summary>The same rule over other records than events.</summary>
+    /// <param name="parts">Texts and numbers (<see cref="string"/>, <see cref="long"/>); null is what is absent.</param>
+    public static byte[] Next(ReadOnlySpan<byte> previousHash, params ReadOnlySpan<object?> parts)
+    {
+        var most = 4 + previousHash.Length;
+        foreach (var part in parts) most += 4 + (part is string s ? Encoding.UTF8.GetMaxByteCount(s.Length) : 8);
+        var buffer = new byte[most];
+        var at = 0;
+        Append(buffer, ref at, previousHash);
+        foreach (var part in parts)
+        {
+            if (part is long number) Append(buffer, ref at, number);
+            else Append(buffer, ref at, (string?)part);
+        }
+        return SHA256.HashData(buffer.AsSpan(0, at));
+    }
+
     private static void Append(byte[] buffer, ref int at, ReadOnlySpan<byte> bytes)
     {
         BinaryPrimitives.WriteInt32BigEndian(buffer.AsSpan(at), bytes.Length);

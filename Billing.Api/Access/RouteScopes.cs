@@ -140,12 +140,15 @@ public static class RouteScopes
             POST /v1/stripe/events/{id}/replay
             GET /v1/stripe/flow
             GET /v1/stripe/reconciliation
+            GET /v1/audit
+            GET /v1/audit/head
+            GET /v1/audit/verify
             """),
     ];
 
     /// <summary>By <c>GET /v1/ping</c>.</summary>
     private static readonly FrozenDictionary<string, Scopes> ByRoute = Table
-        .SelectMany(t => t.Routes.Split('\n', StringSplitOptions.TrimEntries).Select(line => (Route: line.Replace("~", Organization, StringComparison.Ordinal), t.AnyOf)))
+        .SelectMany(t => t.Routes.Split('\n', StringSplitOptions.TrimEntries).Select(line => (Route: Whole(line), t.AnyOf)))
         .ToFrozenDictionary(t => t.Route, t => t.AnyOf, StringComparer.Ordinal);
 
     /// <summary>What a caller of an endpoint needs one of.</summary>
@@ -173,6 +176,7 @@ public static class RouteScopes
         var known = routes.Select(e => KeyOf(e.Metadata, e.RoutePattern.RawText)).ToHashSet();
         var gone = ByRoute.Keys.Where(r => !known.Contains(r)).ToList();
         if (gone.Count > 0) throw new InvalidOperationException($"RouteScopes has lines that are no routes: {string.Join(", ", gone)}");
+        AuditedRoutes.Require(ByRoute);
     }
 
     /// <summary>What a route's callers need one of.</summary>
@@ -182,7 +186,11 @@ public static class RouteScopes
     private static Scopes? Of(IList<object> metadata, string? pattern) =>
         ByRoute.TryGetValue(KeyOf(metadata, pattern), out var scopes) ? scopes : null;
 
-    private static string KeyOf(IEnumerable<object> metadata, string? pattern) =>
+    /// <summary>A line of a table, with <c>~</c> spelled out.</summary>
+    internal static string Whole(string line) => line.Replace("~", Organization, StringComparison.Ordinal);
+
+    /// <summary>Such as <c>POST /v1/organizations</c>.</summary>
+    internal static string KeyOf(IEnumerable<object> metadata, string? pattern) =>
         $"{metadata.OfType<IHttpMethodMetadata>().LastOrDefault()?.HttpMethods[0]} {PathOf(pattern)}";
 
     private static string PathOf(string? pattern) => "/" + pattern?.Trim('/');

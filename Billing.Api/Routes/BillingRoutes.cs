@@ -65,7 +65,7 @@ public static class BillingRoutes
         using var request = await RequestBody.Read(http);
         var body = request.As(ApiJson.Web.CreditBody);
         if (body.Amount is not { } amount) throw new ApiException("missing_field", "Say how much, in minor units.", "amount");
-        var command = new GrantCredit(amount, Text.Reason(body.Reason), body.Currency)
+        var command = new GrantCredit(amount, Text.StatedReason(body.Reason), body.Currency)
         {
             Id = http.IdempotencyKey(), ContentHash = request.ContentHash(), At = services.Clock.Now(), By = http.Caller().Id,
         };

@@ -12,7 +12,7 @@ public static class CorrectionRoutes
     public static void MapCorrections(this RouteGroupBuilder v1, Services services)
     {
         v1.MapPost("/organizations/{organization}/usage/{id}/void", (string organization, string id, HttpContext http) => Void(organization, id, http, services))
-            .WithTags("Usage").WithSummary("Take a usage record back").Accepts<ReasonBody>(true, "application/json").Produces<UsageVoidView>();
+            .WithTags("Usage").WithSummary("Take a usage record back").Accepts<StatedReasonBody>("application/json").Produces<UsageVoidView>();
 
         v1.MapPost("/organizations/{organization}/usage/{id}/correct", (string organization, string id, HttpContext http) => Correct(organization, id, http, services))
             .WithTags("Usage").WithSummary("Record another quantity in a usage record's place, at its own time").Accepts<CorrectBody>("application/json")
@@ -22,9 +22,9 @@ public static class CorrectionRoutes
     private static async Task<IResult> Void(string organization, string id, HttpContext http, Services services)
     {
         using var request = await RequestBody.Read(http);
-        var body = request.As(ApiJson.Web.ReasonBody);
+        var body = request.As(ApiJson.Web.StatedReasonBody);
         var key = http.IdempotencyKey();
-        var reason = Text.Reason(body.Reason);
+        var reason = Text.StatedReason(body.Reason);
         if (await Find(organization, id, services) is not { } record) return await Unknown(organization, id, http, services);
         var command = new VoidUsage(record, reason)
         {
@@ -43,7 +43,7 @@ public static class CorrectionRoutes
         var body = request.As(ApiJson.Web.CorrectBody);
         var key = http.IdempotencyKey();
         if (body.Quantity is not { } quantity) throw new ApiException("missing_field", "Say how much it should have been.", "quantity");
-        var reason = Text.Reason(body.Reason);
+        var reason = Text.StatedReason(body.Reason);
         if (await Find(organization, id, services) is not { } record) return await Unknown(organization, id, http, services);
         var command = new CorrectUsage(record, quantity, reason)
         {

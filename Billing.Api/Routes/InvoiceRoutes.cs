@@ -42,10 +42,10 @@ public static class InvoiceRoutes
             .WithTags("Invoices").WithSummary("It was paid, outside of Stripe").Accepts<PayInvoiceBody>(true, "application/json").Produces<InvoiceView>();
 
         v1.MapPost("/organizations/{organization}/invoices/{invoice}/void", (string organization, string invoice, HttpContext http) => End(organization, invoice, InvoiceStatus.Void, http, services))
-            .WithTags("Invoices").WithSummary("Take it back: an open one keeps its number and is not billed again; a draft's lines are pending again").Accepts<ReasonBody>(true, "application/json").Produces<InvoiceView>();
+            .WithTags("Invoices").WithSummary("Take it back: an open one keeps its number and is not billed again; a draft's lines are pending again").Accepts<StatedReasonBody>("application/json").Produces<InvoiceView>();
 
         v1.MapPost("/organizations/{organization}/invoices/{invoice}/uncollectible", (string organization, string invoice, HttpContext http) => End(organization, invoice, InvoiceStatus.Uncollectible, http, services))
-            .WithTags("Invoices").WithSummary("It will not be paid").Accepts<ReasonBody>(true, "application/json").Produces<InvoiceView>();
+            .WithTags("Invoices").WithSummary("It will not be paid").Accepts<StatedReasonBody>("application/json").Produces<InvoiceView>();
 
         v1.MapBilling(services);
     }
@@ -148,7 +148,7 @@ public static class InvoiceRoutes
     private static async Task<IResult> End(string organization, string invoice, InvoiceStatus status, HttpContext http, Services services)
     {
         using var request = await RequestBody.Read(http);
-        var reason = Text.Reason(request.As(ApiJson.Web.ReasonBody).Reason);
+        var reason = Text.StatedReason(request.As(ApiJson.Web.StatedReasonBody).Reason);
         var command = new SettleInvoice(invoice, status, null, reason) { Id = http.IdempotencyKey(), ContentHash = request.ContentHash(), At = services.Clock.Now(), By = http.Caller().Id };
         return await Answer(organization, command, http, services, 200, invoice);
     }

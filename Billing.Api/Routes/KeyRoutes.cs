@@ -23,8 +23,12 @@ public static class KeyRoutes
             .WithTags("API keys").WithSummary("Make a key in the place of another, which stays good for a while").Accepts<RotateKeyBody>("application/json").Produces<NewApiKeyView>(201);
 
         v1.MapDelete("/api-keys/{id}", async (string id, HttpContext http) =>
-                await services.Keys.Revoke(id, services.Clock.Now()) ? Results.NoContent() : Problems.Answer(http, "not_found", $"There is no key '{id}' to revoke."))
-            .WithTags("API keys").WithSummary("Revoke a key").Produces(204);
+            {
+                using var request = await RequestBody.Read(http);
+                request.As(ApiJson.Web.ReasonBody);
+                return await services.Keys.Revoke(id, services.Clock.Now()) ? Results.NoContent() : Problems.Answer(http, "not_found", $"There is no key '{id}' to revoke.");
+            })
+            .WithTags("API keys").WithSummary("Revoke a key").Accepts<ReasonBody>(true, "application/json").Produces(204);
     }
 
     private static async Task<IResult> Create(HttpContext http, Services services)

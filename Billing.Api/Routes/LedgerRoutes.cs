@@ -42,6 +42,8 @@ public static class LedgerRoutes
                     ? Answers.Json(services.Heads.Sign(organization, head, services.Clock.Now()), ApiJson.Web.SignedHead)
                     : OrganizationRoutes.Unknown(http, organization))
             .WithTags("Ledger").WithSummary("The stream's head, signed: keep it, and check later that nothing before it was rewritten").Produces<SignedHead>();
+
+        v1.MapAudit(services);
     }
 
     private static async Task<IResult> Export(Services services, string organization, HttpContext http)

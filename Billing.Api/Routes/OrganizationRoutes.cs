@@ -135,9 +135,16 @@ public static class OrganizationRoutes
 /// <summary>Limits of free text.</summary>
 internal static class Text
 {
-    public static string? Reason(string? reason) => reason is { Length: > Ids.MaxReasonLength }
-        ? throw new ApiException("invalid_field", $"A reason has at most {Ids.MaxReasonLength} characters.", "reason")
-        : reason;
+    public static string? Reason(string? reason)
+    {
+        if (reason is { Length: > Ids.MaxReasonLength }) throw new ApiException("invalid_field", $"A reason has at most {Ids.MaxReasonLength} characters.", "reason");
+        if (reason is not null && reason.Any(char.IsControl)) throw new ApiException("invalid_field", "A reason has no control characters.", "reason");
+        return reason;
+    }
+
+    /// <summary>For what nobody does without saying why.</summary>
+    public static string StatedReason(string? reason) =>
+        string.IsNullOrWhiteSpace(reason) ? throw new ApiException("missing_field", "Say why: it is kept with who did it.", "reason") : Reason(reason)!;
 
     /// <summary>One of our words; null when it is left out.</summary>
     public static T? Choice<T>(string? text, string field) where T : struct, Enum => text is null ? null : Spelling.TryParse<T>(text, out var value) ? value

@@ -17,7 +17,7 @@ public static class OverrideRoutes
             .WithTags("Overrides").WithSummary("Give another limit than the plan's, for a time or until it is removed").Accepts<OverrideBody>("application/json").Produces<OverrideView>();
 
         v1.MapDelete("/organizations/{organization}/overrides/{feature}", (string organization, string feature, HttpContext http) => Remove(organization, feature, http, services))
-            .WithTags("Overrides").WithSummary("Go back to what the plan says").Accepts<RemoveOverrideBody>(true, "application/json").Produces(204);
+            .WithTags("Overrides").WithSummary("Go back to what the plan says").Accepts<StatedReasonBody>("application/json").Produces(204);
     }
 
     private static async Task<IResult> Set(string organization, string feature, HttpContext http, Services services)
@@ -25,7 +25,7 @@ public static class OverrideRoutes
         using var request = await RequestBody.Read(http);
         var body = request.As(ApiJson.Web.OverrideBody);
         if (body.Allowance is not null && body.Unlimited) throw new ApiException("invalid_field", "An override is unlimited or has an allowance, not both.", "unlimited");
-        var command = new SetOverride(feature, body.Allowance, body.Unlimited, body.Until, false, Text.Reason(body.Reason))
+        var command = new SetOverride(feature, body.Allowance, body.Unlimited, body.Until, false, Text.StatedReason(body.Reason))
         {
             Id = http.OptionalIdempotencyKey(), ContentHash = request.ContentHash(), At = services.Clock.Now(), By = http.Caller().Id,
         };
@@ -42,7 +42,7 @@ public static class OverrideRoutes
     private static async Task<IResult> Remove(string organization, string feature, HttpContext http, Services services)
     {
         using var request = await RequestBody.Read(http);
-        var command = new SetOverride(feature, null, false, null, true, Text.Reason(request.As(ApiJson.Web.RemoveOverrideBody).Reason))
+        var command = new SetOverride(feature, null, false, null, true, Text.StatedReason(request.As(ApiJson.Web.StatedReasonBody).Reason))
         {
             Id = http.OptionalIdempotencyKey(), ContentHash = request.ContentHash(), At = services.Clock.Now(), By = http.Caller().Id,
         };

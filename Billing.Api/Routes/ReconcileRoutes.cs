@@ -11,6 +11,7 @@ public static class ReconcileRoutes
             {
                 using var request = await RequestBody.Read(http);
                 var body = request.As(ApiJson.Web.ReconcileBody);
+                if (body.Repair) Text.StatedReason(body.Reason);
                 return await reconciler.Run(organization, body.Repair, http.RequestAborted) is { } view ? Results.Ok(view) : OrganizationRoutes.Unknown(http, organization);
             })
             .WithTags("Stripe").WithSummary("Compare with Stripe, field by field; with repair, make the ledger say what Stripe says")

@@ -20,7 +20,7 @@ public static class RefundRoutes
         var body = request.As(ApiJson.Web.RefundBody);
         if ((body.Payment is null) == (body.Invoice is null)) throw new ApiException("missing_field", "Say either the payment (pi_…) or the invoice (in_…).", "payment");
         if (body.Amount is < 1) throw new ApiException("invalid_field", "An amount is minor units, more than 0.", "amount");
-        if (Text.Reason(body.Reason) is not { } reason) throw new ApiException("missing_field", "Say why: it is kept with the refund.", "reason");
+        var reason = Text.StatedReason(body.Reason);
         if (await services.Host.Organization(organization).Read(services.Clock.Now()) is null) return OrganizationRoutes.Unknown(http, organization);
         var command = new StripeCommand(services, organization, http.IdempotencyKey(), $"{http.Request.Method} {http.Request.Path}", request.ContentHash());
         await using var turn = await command.Turn(http.RequestAborted);

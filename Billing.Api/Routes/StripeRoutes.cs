@@ -41,10 +41,14 @@ public static class StripeRoutes
             .WithTags("Stripe").WithSummary("One of Stripe's events, with its body while that is kept: for 90 days").Produces<InboxEventView>();
 
         v1.MapPost("/stripe/events/{id}/replay", async (string id, HttpContext http) =>
-                await services.StripeEvents.Replay(id) is { } replayed
+            {
+                using var request = await RequestBody.Read(http);
+                request.As(ApiJson.Web.ReasonBody);
+                return await services.StripeEvents.Replay(id) is { } replayed
                     ? Results.Ok(Of(replayed))
-                    : Problems.Answer(http, "not_found", $"There is no event '{id}' with a body to replay."))
-            .WithTags("Stripe").WithSummary("Apply an event again: what it did already is not done twice").Produces<InboxEventView>();
+                    : Problems.Answer(http, "not_found", $"There is no event '{id}' with a body to replay.");
+            })
+            .WithTags("Stripe").WithSummary("Apply an event again: what it did already is not done twice").Accepts<ReasonBody>(true, "application/json").Produces<InboxEventView>();
     }
 
     private static InboxEventView Of(InboxEvent e) =>

@@ -2,6 +2,7 @@ using System.Text.Json;
 using Billing.Api.Stripe;
 using Billing.Grains;
 using Billing.Ledger;
+using Billing.Silo;
 using NodaTime;
 
 namespace Billing.Api.Routes;
@@ -78,7 +79,7 @@ public static class SubscriptionRoutes
     private static bool IsAtStripe(SubscriptionBody body, SubscriptionView now, HttpContext http, Services services)
     {
         if (services.StripeOrNull is null || body.Comp) return false;
-        var isOperator = http.Caller().Organization is null;
+        var isOperator = http.Caller().Scopes.HasFlag(Scopes.Ops);
         return now.KeptBy switch
         {
             "stripe" => body.Plan is null || IntervalOf(body) is not null || !isOperator,
@@ -241,7 +242,7 @@ public static class SubscriptionRoutes
     /// <summary>What a body asks for, by what there is.</summary>
     private static Command ChangeOf(SubscriptionBody body, SubscriptionView now, HttpContext http, bool isPreview)
     {
-        var isOperator = http.Caller().Organization is null;
+        var isOperator = http.Caller().Scopes.HasFlag(Scopes.Ops);
         var reason = Text.Reason(body.Reason);
         var interval = IntervalOf(body);
         var at = Text.Choice<ChangeTime>(body.At, "at");
@@ -257,10 +258,10 @@ public static class SubscriptionRoutes
         var changes = now.KeptBy is not null && (interval is not null || now.KeptBy == "ledger" || isPreview || !isOperator);
         if (body.Comp || (interval is null && !changes))
         {
-            if (!isOperator) throw new ApiException("operator_only", "This key is for one organization. Use an operator's key. To subscribe, say the interval.");
+            if (!isOperator) throw new ApiException("operator_only", $"{NoOperator(http)} Use an operator's key. To subscribe, say the interval.");
             if (interval is not null || at is not null || proration is not null || body.Trial is not null || body.Currency is not null || body.PaymentMethod is not null)
                 throw new ApiException("invalid_field", "A plan that an operator gives has a plan, 'until' and a reason. To subscribe, say the interval, without 'comp'.", body.Comp ? "comp" : "interval");
-            return new SetPlan(body.Plan, reason, body.Until) { Id = "", ContentHash = [], At = default };
+            return new SetPlan(body.Plan, isPreview ? reason : Text.StatedReason(reason), body.Until) { Id = "", ContentHash = [], At = default };
         }
         if (body.Until is not null) throw new ApiException("invalid_field", "Only a plan that an operator gives (\"comp\": true) has an end of its own.", "until");
         if (!changes)
@@ -270,9 +271,11 @@ public static class SubscriptionRoutes
         }
         if (body.Trial is not null) throw new ApiException("invalid_field", "A trial is for starting a subscription, not for changing one.", "trial");
         if (body.Currency is not null && body.Currency != now.Price?.Currency) throw new ApiException("invalid_field", "A subscription keeps its currency: cancel it and start another.", "currency");
-        if (proration == ProrationMode.None && !isOperator) throw new ApiException("operator_only", "This key is for one organization. Use an operator's key to change a plan without proration.");
+        if (proration == ProrationMode.None && !isOperator) throw new ApiException("operator_only", $"{NoOperator(http)} Use an operator's key to change a plan without proration.");
         return new ChangeSubscription(body.Plan, interval, at, proration ?? ProrationMode.NextInvoice, reason, body.PaymentMethod?.Has) { Id = "", ContentHash = [], At = default };
     }
+
+    private static string NoOperator(HttpContext http) => http.Caller().Organization is null ? "This caller does not have ops." : "This key is for one organization.";
 
     private static Command Filled(Command command, string id, byte[] contentHash, HttpContext http, Services services) =>
         command with { Id = id, ContentHash = contentHash, At = services.Clock.Now(), By = http.Caller().Id };

@@ -39,7 +39,7 @@ public static class TokenRoutes
             _ => throw new ApiException("invalid_field", "The field 'kind' is granted or promotional.", "kind"),
         };
         if (body.Priority is < 0 or > Tokens.MaxPriority) throw new ApiException("invalid_field", $"A priority is from 0 to {Tokens.MaxPriority}.", "priority");
-        var command = new GrantTokens(kind, tokens, body.Priority ?? Tokens.DefaultPriority, body.ExpiresAt, Text.Reason(body.Reason))
+        var command = new GrantTokens(kind, tokens, body.Priority ?? Tokens.DefaultPriority, body.ExpiresAt, Text.StatedReason(body.Reason))
         {
             Id = http.IdempotencyKey(), ContentHash = request.ContentHash(), At = services.Clock.Now(),
         };

@@ -17,18 +17,18 @@ internal sealed class BesideTable
 {
     /// <summary>What moves as it stands; but a feed's position is translated, because positions are the journal's own.</summary>
     public static readonly IReadOnlyList<string> Moved =
-        ["catalogs", "api_keys", "customers", "inbox", "settings", "profiles", "stripe_requests", "stripe_invoices", "stripe_tasks", "flags", "feeds"];
+        ["catalogs", "api_keys", "customers", "inbox", "settings", "profiles", "stripe_requests", "stripe_invoices", "stripe_tasks", "flags", "feeds", "audit", "audit_head", "audit_begun"];
 
     /// <summary>What moves through the journal.</summary>
     public static readonly IReadOnlyList<string> Streams = ["events", "streams"];
 
     /// <summary>
-    /// What stays: snapshots are a build's and are taken again, leases end by themselves, what Orleans keeps is about a cluster that there was not, and the
+    /// What stays: snapshots are a build's and are taken again, leases end by themselves, browsers sign in again, what Orleans keeps is about a cluster that there was not, and the
     /// rest is about the database itself.
     /// </summary>
     public static readonly IReadOnlyList<string> LeftOut =
     [
-        "snapshots", "leases", "journal", "schema_version",
+        "snapshots", "leases", "sessions", "journal", "schema_version",
         "orleansquery", "orleansmembershipversiontable", "orleansmembershiptable", "orleansreminderstable", "orleansstorage",
     ];
 

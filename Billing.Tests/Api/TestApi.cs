@@ -211,10 +211,24 @@ public sealed partial class TestApi : IAsyncDisposable
     public async Task<Answer> Send(HttpMethod method, string path, object? body = null, string? key = null, HttpClient? by = null)
     {
         using var request = new HttpRequestMessage(method, path);
-        if (body is not null) request.Content = new StringContent(body as string ?? JsonSerializer.Serialize(body), Encoding.UTF8, "application/json");
+        if (WithReason(method, path, body as string ?? (body is null ? null : JsonSerializer.Serialize(body))) is { } json) request.Content = new StringContent(json, Encoding.UTF8, "application/json");
         if (key is not null) request.Headers.TryAddWithoutValidation("Idempotency-Key", key);
         return await Send(request, by);
     }
+
+    /// <summary>What operators must say why they do it is done here for a reason, unless the test says its own.</summary>
+    public static string? WithReason(HttpMethod method, string path, string? json)
+    {
+        if (!AsksWhy().IsMatch($"{method} {path.Split('?')[0]}")) return json;
+        var text = json ?? "{}";
+        var isPlanGiven = text.Contains("\"plan\"", StringComparison.Ordinal) && !text.Contains("\"interval\"", StringComparison.Ordinal) && !text.Contains("\"billing_period\"", StringComparison.Ordinal);
+        if (!text.StartsWith('{') || text.Contains("\"reason\"", StringComparison.Ordinal) || (path.EndsWith("/subscription", StringComparison.Ordinal) && !isPlanGiven)) return json;
+        var rest = text[1..].TrimStart();
+        return $$"""{"reason":"a test"{{(rest.StartsWith('}') ? "" : ",")}}{{rest}}""";
+    }
+
+    [GeneratedRegex("^(POST .*/(tokens/grants|usage/[^/]+/(void|correct)|credits|invoices/[^/]+/(void|uncollectible)|reconcile|refunds)|(PUT|DELETE) .*/overrides/[^/]+|PUT .*/subscription)$")]
+    private static partial Regex AsksWhy();
 
     public async Task<Answer> Send(HttpRequestMessage request, HttpClient? by = null)
     {

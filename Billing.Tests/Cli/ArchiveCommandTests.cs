@@ -129,7 +129,7 @@ public sealed class ArchiveCommandTests : IAsyncLifetime
     [Fact]
     public async Task the_other_commands_work_on_a_database_and_a_file_cannot_be_archived()
     {
-        Assert.Contains("2 organizations, 42 events: all good.", (await Run("verify", "--all", "--journal", Address)).Out, StringComparison.Ordinal);
+        Assert.Contains("2 organizations, 42 events, 0 audit records: all good.", (await Run("verify", "--all", "--journal", Address)).Out, StringComparison.Ordinal);
         Assert.Equal(0, (await Run("export", "--all", "--out", folder, "--journal", Address)).Code);
         Assert.Equal(2, Directory.GetFiles(folder, "*.ndjson").Length);
         Assert.Contains("is no PostgreSQL journal", (await Run("archive", "--org", "acme", "--before-version", "2", "--to", "x", "--journal", "ledger.db")).Error, StringComparison.Ordinal);

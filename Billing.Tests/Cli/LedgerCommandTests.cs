@@ -146,7 +146,7 @@ public sealed class LedgerCommandTests : IAsyncLifetime
         Assert.Equal($"{file}: good. {ledger.Events} events of acme-corp, head {head}.\n", (await Billing(["ledger", "verify", file])).Expect(0).Out);
         Assert.Equal($"acme-corp: good. {ledger.Events} events of acme-corp, head {head}.\n", (await Run("verify", Organization)).Expect(0).Out);
         Assert.Equal($"-: good. {ledger.Events} events of acme-corp, head {head}.\n", (await Billing(["ledger", "verify", "-"], await File.ReadAllBytesAsync(file))).Expect(0).Out);
-        Assert.Equal($"2 organizations, {2 * ledger.Events} events: all good.\n", (await Run("verify", "--all")).Expect(0).Out);
+        Assert.Equal($"2 organizations, {2 * ledger.Events} events, 0 audit records: all good.\n", (await Run("verify", "--all")).Expect(0).Out);
         Assert.Equal(2, (await Billing(["ledger", "verify", file, file])).Expect(0).Out.Split(": good.").Length - 1);
     }
 
@@ -166,7 +166,7 @@ public sealed class LedgerCommandTests : IAsyncLifetime
         Assert.Matches(@"acme-corp +│ 4 +│ Version 4 is missing: 5 follows 3\.", all);
         Assert.Matches($@"zenith +│ {ledger.Events} +│ Something is due at 1970-01-01T00:00:00Z by the head's row; by the events it is 2", all);
         Assert.Contains("There are events of 'stray', which has no head.", all, StringComparison.Ordinal);
-        Assert.EndsWith(" events: 3 findings.\n", all, StringComparison.Ordinal);
+        Assert.EndsWith(" events, 0 audit records: 3 findings.\n", all, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -30,6 +30,7 @@ public sealed class MigrateCommandTests : IAsyncLifetime
         await new FeedPositions(database).Save("at-the-seventh", events[6].Position, Sessions.At);
         await new FeedPositions(database).Save("at-the-last", events[^1].Position, Sessions.At);
         await new FeedPositions(database).Save("before-the-first", 0, Sessions.At);
+        await new AuditLog(database).Add(new AuditEntry("1", Sessions.At, "key_1", "Ops", "flag.set", null, "billing_v2", "a try", null, "r", null), AuditOutcome.Done, """{"percent":30}""", Sessions.At);
         await new Leases(database).Hold("stripe", Sessions.At, Duration.FromDays(1));
     }
 
@@ -74,6 +75,11 @@ public sealed class MigrateCommandTests : IAsyncLifetime
     {
         await Migrate();
 
+        await using (var there = PostgresDatabase.OpenReadOnly(Address))
+        {
+            var audit = await new AuditLog(there).Verify();
+            Assert.Equal((1, null), (audit.Records, audit.Problem));
+        }
         Assert.Equal("billing_v2|30|ops", Sql("SELECT name, percent, updated_by FROM flags"));
         Assert.Equal(SecretStore.HeadKey, Sql("SELECT string_agg(name, ',' ORDER BY name) FROM settings"));
         await using var source = SqliteDatabase.OpenReadOnly(ledger.Path);

@@ -140,10 +140,10 @@ public sealed class ServiceCommandTests
         await using var _ = app;
 
         Assert.Equal(1, (await Reconcile(url, "acme")).Code);
-        var repaired = await Reconcile(url, "acme", "--repair");
+        var repaired = await Reconcile(url, "acme", "--repair", "--reason", "webhooks were lost");
         Assert.Equal(0, repaired.Code);
         Assert.EndsWith($"1 organization compared: 1 difference, 1 repaired.{Environment.NewLine}", repaired.Out, StringComparison.Ordinal);
-        var failed = await Reconcile(url, "ghost", "--repair");
+        var failed = await Reconcile(url, "ghost", "--repair", "--reason", "webhooks were lost");
         Assert.Equal((2, $"ghost: There is no organization 'ghost'. (organization_unknown){Environment.NewLine}"), (failed.Code, failed.Error));
         Assert.EndsWith($"0 organizations compared: no differences. 1 could not be compared.{Environment.NewLine}", failed.Out, StringComparison.Ordinal);
     }
@@ -151,6 +151,8 @@ public sealed class ServiceCommandTests
     [Theory]
     [InlineData("Name one organization, or say --all.", "reconcile")]
     [InlineData("Name one organization, or say --all.", "reconcile", "acme", "--all")]
+    [InlineData("With --repair say why with --reason", "reconcile", "acme", "--repair", "--key", "k")]
+    [InlineData("With --repair say why with --reason", "reconcile", "acme", "--reason", "why not", "--key", "k")]
     public async Task wrong_arguments_are_told_and_end_with_2(string says, params string[] args)
     {
         var ran = await Run(args);

@@ -156,7 +156,7 @@ public sealed class FailureTests(ITestOutputHelper output)
 
     private static async Task<int> Send(HttpClient service, HttpMethod method, string path, string body, string key)
     {
-        using var request = new HttpRequestMessage(method, path) { Content = new StringContent(body, Encoding.UTF8, "application/json"), Headers = { { "Idempotency-Key", key } } };
+        using var request = new HttpRequestMessage(method, path) { Content = new StringContent(TestApi.WithReason(method, path, body)!, Encoding.UTF8, "application/json"), Headers = { { "Idempotency-Key", key } } };
         using var response = await service.SendAsync(request);
         return (int)response.StatusCode;
     }

@@ -392,7 +392,7 @@ public sealed class FaultPointTests
         /// <returns>Null when what it did made it end before it could answer.</returns>
         private async Task<JsonObject?> Send(HttpMethod method, string path, object body, string key)
         {
-            using var request = new HttpRequestMessage(method, path) { Content = new StringContent(System.Text.Json.JsonSerializer.Serialize(body), Encoding.UTF8, "application/json") };
+            using var request = new HttpRequestMessage(method, path) { Content = new StringContent(TestApi.WithReason(method, path, System.Text.Json.JsonSerializer.Serialize(body))!, Encoding.UTF8, "application/json") };
             request.Headers.TryAddWithoutValidation("Idempotency-Key", key);
             try
             {

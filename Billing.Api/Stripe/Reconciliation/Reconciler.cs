@@ -19,7 +19,8 @@ public sealed record ReconciliationView(string Organization, ReconciledView Chec
 
 /// <summary>Nothing, or to repair what differs.</summary>
 /// <param name="Repair">Without it, differences are only shown.</param>
-public sealed record ReconcileBody(bool Repair);
+/// <param name="Reason">With repair it must be said. Kept in the audit log for ever: no names, no addresses.</param>
+public sealed record ReconcileBody(bool Repair, string? Reason);
 
 /// <summary>Compares organizations with Stripe, and makes the ledger say what Stripe says.</summary>
 public sealed class Reconciler(Services services) : IDisposable

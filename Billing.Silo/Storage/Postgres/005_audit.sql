@@ -1,0 +1,42 @@
+-- Who did what, and why: chained like the events.
+CREATE TABLE audit (
+  number       BIGINT  PRIMARY KEY,       -- 1, 2, 3… without a gap
+  at           BIGINT  NOT NULL,          -- when it was asked for, in microseconds since 1970
+  caller       TEXT    COLLATE "C" NOT NULL,          -- the id of a key, or of who signed in
+  caller_name  TEXT    NOT NULL,
+  what         TEXT    COLLATE "C" NOT NULL,          -- stable names, such as tokens.grant
+  organization TEXT COLLATE "C",
+  about        TEXT,                      -- what of it: a feature, a key's id, an invoice
+  reason       TEXT,
+  before       TEXT,                      -- JSON
+  after        TEXT,                      -- JSON
+  request      TEXT    NOT NULL,          -- the request's id
+  command_id   TEXT,                      -- the Idempotency-Key: what the ledger's events of it carry
+  outcome      TEXT    NOT NULL,
+  code         TEXT,                      -- of the problem, where it was not done
+  hash         BYTEA   NOT NULL
+);
+
+CREATE INDEX audit_by_organization ON audit (organization, number);
+
+-- One row, from the first record on: the last one. Whoever writes waits here for its turn.
+CREATE TABLE audit_head (
+  id           BIGINT  PRIMARY KEY,
+  number       BIGINT  NOT NULL,
+  hash         BYTEA   NOT NULL
+);
+
+-- What was begun and has not ended: of a process that went down with it, somebody else writes that it was begun.
+CREATE TABLE audit_begun (
+  id           TEXT    COLLATE "C" PRIMARY KEY,
+  at           BIGINT  NOT NULL,
+  caller       TEXT    COLLATE "C" NOT NULL,
+  caller_name  TEXT    NOT NULL,
+  what         TEXT    COLLATE "C" NOT NULL,
+  organization TEXT COLLATE "C",
+  about        TEXT,
+  reason       TEXT,
+  before       TEXT,
+  request      TEXT    NOT NULL,
+  command_id   TEXT
+);
