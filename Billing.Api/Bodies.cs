@@ -341,6 +341,13 @@ public sealed record NewApiKeyView(string Key, ApiKeyView ApiKey);
 public sealed record ApiKeyView(
     string Id, string Name, string? Organization, IReadOnlyList<string> Scopes, bool? Test, string Display, Instant CreatedAt, Instant? ExpiresAt, Instant? LastUsedAt, string? ReplacedBy);
 
+/// <param name="ExpiresIn">Seconds, 60 to 86400; an hour without it.</param>
+public sealed record BrowserTokenBody(int? ExpiresIn);
+
+/// <param name="Token">For <c>Authorization: Bearer</c>. It is stored nowhere.</param>
+/// <param name="Scopes">What it may do: <c>entitlements:read</c>.</param>
+public sealed record BrowserTokenView(string Token, string Organization, IReadOnlyList<string> Scopes, Instant ExpiresAt);
+
 /// <summary>One page of a list.</summary>
 /// <param name="NextCursor">For the next page; null on the last.</param>
 public sealed record Page<T>(IReadOnlyList<T> Items, string? NextCursor);
@@ -508,6 +515,8 @@ public sealed class QuantityJson : JsonConverter<decimal>
 [JsonSerializable(typeof(PortalLinkView))]
 [JsonSerializable(typeof(NewApiKeyView))]
 [JsonSerializable(typeof(Page<ApiKeyView>))]
+[JsonSerializable(typeof(BrowserTokenBody))]
+[JsonSerializable(typeof(BrowserTokenView))]
 [JsonSerializable(typeof(Page<OrganizationView>))]
 [JsonSerializable(typeof(Page<LedgerEventView>))]
 [JsonSerializable(typeof(Page<UsageRecordView>))]

@@ -41,21 +41,21 @@ public static class Program
         var host = builder.AddEngine(ledger);
         var flags = await Flags.Open(new FlagStore(database), builder.Configuration);
         var (denialIds, heads) = await Startup.OpenSecrets(new SecretStore(database), flags);
+        var tokens = await AccessTokens.Open(builder, new SecretStore(database), clock);
         var stripe = StripeParts.Open(database, host, catalogs, settings, clock);
         var services = new Services(host, journal, snapshots?.Store, catalogs, keys, new Profiles(database), stripe, denialIds, heads, clock, settings, flags, new BrowserSessions(database, TimeProvider.System), await AuditLog.Open(database, clock.Now()));
 
         builder.Services.AddParts(services, host, database, time ?? TimeProvider.System).ConfigureHttpJsonOptions(json => ApiJson.Configure(json.SerializerOptions)).AddApiDocument().AddRequestLimits(settings.KeyRequestsPerSecond);
-
         var app = builder.Build();
         app.CloseLast(host, database, stripe.Gateway, sandbox);
         stripe.Attach(app);
         snapshots?.LogTo(app.Logger);
         app.UseGuards(settings.Proxies);
         app.UseProblems(journal.Health);
-        app.UseAccess(services);
+        app.UseAccess(services, tokens);
         app.MapEngine(host, keys, clock);
         app.MapApiDocument();
-        var v1 = app.MapGroup("/v1").WithScopes().WithAudit(services);
+        var v1 = app.MapGroup("/v1").WithScopes().WithAudit(services).WithOrigins(tokens.Origins);
         v1.MapEntitlements(services);
         v1.MapUsage(services);
         v1.MapTokens(services);
@@ -70,7 +70,7 @@ public static class Program
         v1.MapLedger(services);
         app.MapStripe(v1, services);
         v1.MapKeys(services);
-        app.MapSessions(v1, services);
+        app.MapSessions(v1, services, tokens);
         v1.MapFlags(services);
         app.MapSystem(v1, services);
         app.RequireScopes();

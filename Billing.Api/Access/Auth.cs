@@ -19,11 +19,11 @@ public static class Auth
     internal static bool IsOperatorOnly(this IEnumerable<object> metadata) => metadata.OfType<RouteScopes.Needed>().Any(n => n.IsForOperators);
 
     /// <summary>From the route to who may call it, and how often.</summary>
-    public static void UseAccess(this WebApplication app, Services services)
+    public static void UseAccess(this WebApplication app, Services services, AccessTokens tokens)
     {
-        app.UseRouting();
+        app.UseRouting().UseOrigins(tokens.Origins);
         app.UseSessions(services.Sessions, services.Clock);
-        app.UseCallers(new Modes(services.Host, services.Clock), new KeyCredentials(services.Keys, services.Clock), new SessionCredentials());
+        app.UseCallers(new Modes(services.Host, services.Clock), [new KeyCredentials(services.Keys, services.Clock), .. tokens.Credentials(app), new SessionCredentials()]);
         app.UseRequestLimits(services.Settings.KeyRequestsPerSecond);
     }
 
@@ -52,7 +52,7 @@ public static class Auth
                 return (needed.IsForOperators && caller.Organization is not null
                     ? Problems.Answer(http, "operator_only", "This key is for one organization. Use an operator's key.")
                     : Problems.Answer(http, "insufficient_scope", $"This needs {string.Join(" or ", ScopeNames.Of(needed.AnyOf))}; the caller has {(caller.Scopes == 0 ? "no scope" : string.Join(", ", ScopeNames.Of(caller.Scopes)))}.")).ExecuteAsync(http);
-            return caller is { Organization: null, Test: { } test } && modes is not null && http.Request.RouteValues["organization"] is string one ? InMode(http, next, modes, one, test) : next(http);
+            return caller.Test is { } test && modes is not null && http.Request.RouteValues["organization"] is string one ? InMode(http, next, modes, one, test) : next(http);
         });
     }
 

@@ -4,8 +4,8 @@ using Billing.Grains;
 namespace Billing.Api;
 
 /// <summary>
-/// Which organizations are test organizations, so that test and live never mix. Asked for callers of many organizations only: a key for
-/// one is made in that one's mode. An organization stays what it was opened as, so what is known once is known.
+/// Which organizations are test organizations, so that test and live never mix: neither for callers of many organizations, nor for a token whose issuer
+/// names another mode's. An organization stays what it was opened as, so what is known once is known.
 /// </summary>
 public sealed class Modes(ILedgerHost host, Clock clock)
 {

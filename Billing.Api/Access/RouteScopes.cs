@@ -53,6 +53,8 @@ public static class RouteScopes
             POST ~/holds/{id}/settle
             DELETE ~/holds/{id}
             """),
+        // What an app's server has, and no browser.
+        (Scopes.UsageWrite | Scopes.BillingManage, "POST ~/browser-tokens"),
         (Scopes.BillingManage,
             """
             PUT ~/profile

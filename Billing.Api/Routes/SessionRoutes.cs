@@ -15,8 +15,9 @@ public static class SessionRoutes
     /// <summary>What a customer may do: see, and manage what they pay for.</summary>
     private const Scopes OfCustomer = Scopes.EntitlementsRead | Scopes.BillingManage | Scopes.LedgerRead;
 
-    public static void MapSessions(this WebApplication app, RouteGroupBuilder v1, Services services)
+    public static void MapSessions(this WebApplication app, RouteGroupBuilder v1, Services services, AccessTokens tokens)
     {
+        v1.MapBrowserTokens(services, tokens.Browser);
         var (sessions, clock) = (services.Sessions, services.Clock);
 
         v1.MapGet("/session", (HttpContext http) => Answers.Json(Of(http), ApiJson.Web.SessionView))
