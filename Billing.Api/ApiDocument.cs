@@ -50,11 +50,11 @@ internal static class ApiDocument
             {
                 Title = "Billing Ledger",
                 Version = "v1",
-                Description = "Entitlements and usage, durable and explained. Every /v1 route needs `Authorization: Bearer bk_…`; every POST that changes something needs `Idempotency-Key`. Errors are problem+json with a stable `code`; all codes are at /problems.",
+                Description = "Entitlements and usage, durable and explained. Every /v1 route needs `Authorization: Bearer …` with an API key (`bk_…`), a browser token (`bt_…`) or a JSON web token of a configured issuer; every POST that changes something needs `Idempotency-Key`. Errors are problem+json with a stable `code`; all codes are at /problems.",
             };
             document.Components ??= new OpenApiComponents();
             document.Components.SecuritySchemes ??= new Dictionary<string, IOpenApiSecurityScheme>();
-            document.Components.SecuritySchemes["key"] = new OpenApiSecurityScheme { Type = SecuritySchemeType.Http, Scheme = "bearer", Description = "An API key" };
+            document.Components.SecuritySchemes["key"] = new OpenApiSecurityScheme { Type = SecuritySchemeType.Http, Scheme = "bearer", Description = "An API key, a browser token, or a JSON web token of a configured issuer" };
             document.Security = [new OpenApiSecurityRequirement { [new OpenApiSecuritySchemeReference("key", document)] = [] }];
             return Task.CompletedTask;
         });

@@ -41,7 +41,7 @@ public static class Cors
     }
 
     private static string Checked(string origin) =>
-        Uri.TryCreate(origin, UriKind.Absolute, out var url) && (url.Scheme == "https" || (url.Scheme == "http" && url.IsLoopback)) && origin == url.GetLeftPart(UriPartial.Authority)
+        Uri.TryCreate(origin, UriKind.Absolute, out var url) && (url.Scheme == "https" || (url.Scheme == "http" && url.IsLoopback)) && url.UserInfo.Length == 0 && origin == url.GetLeftPart(UriPartial.Authority)
             ? origin
             : throw new SettingsException($"Cors:Origins has '{origin}'; an origin is scheme, host and port and no more, such as https://app.example.com (http on loopback only, and no *: say which).");
 }

@@ -290,7 +290,37 @@ public sealed class VideoMatching
     public async Task B9_with_a_key_of_its_own_a_customer_subscribes_pays_updates_uses_reads_and_cancels()
     {
         await using var shop = await Shop.Open("video-matching");
-        using var acme = await shop.Api.ClientOf("acme");
+        await Buy(shop, (api, organization) => api.ClientOf(organization));
+    }
+
+    [Fact]
+    public async Task B9_with_a_json_web_token_of_its_organization_a_customer_subscribes_pays_updates_uses_reads_and_cancels()
+    {
+        using var identity = new SignedTokens();
+        var keys = Path.GetTempFileName();
+        await File.WriteAllTextAsync(keys, identity.Jwks());
+        await using var shop = await Shop.Open("video-matching", SignedTokens.Arguments($"Jwks={keys}", "ScopeClaim=scope", "Scopes=entitlements:read usage:write billing:manage"));
+        File.Delete(keys);
+        await Buy(shop, (api, organization) =>
+        {
+            var claims = SignedTokens.Claims(api.Clock.Now, organization);
+            claims["scope"] = "openid entitlements:read usage:write billing:manage ops";
+            return Task.FromResult(api.Client(organization == "acme" ? identity.Es256(claims) : identity.Rs256(claims)));
+        });
+
+        // A token that has ended, and one that only reads, buy nothing.
+        var ended = SignedTokens.Claims(shop.Api.Clock.Now - Duration.FromHours(2));
+        using var late = shop.Api.Client(identity.Es256(ended));
+        (await shop.Api.Post($"{Acme}/checkout-sessions", new { plan = "pro", interval = "month" }, by: late)).ExpectProblem(401, "unauthenticated", "");
+        var reading = SignedTokens.Claims(shop.Api.Clock.Now);
+        reading["scope"] = "entitlements:read";
+        using var reader = shop.Api.Client(identity.Es256(reading));
+        (await shop.Api.Post($"{Acme}/checkout-sessions", new { plan = "pro", interval = "month" }, by: reader)).ExpectProblem(403, "insufficient_scope", "This needs billing:manage");
+    }
+
+    private static async Task Buy(Shop shop, Func<TestApi, string, Task<HttpClient>> clientOf)
+    {
+        using var acme = await clientOf(shop.Api, "acme");
         Task<Answer> Post(string path, object body) => shop.Api.Post($"{Acme}/{path}", body, by: acme);
 
         // A customer at Stripe and a checkout session.
@@ -323,7 +353,7 @@ public sealed class VideoMatching
 
         // None of it for nobody, and none of it for another organization.
         await shop.Api.Open("beta");
-        using var beta = await shop.Api.ClientOf("beta");
+        using var beta = await clientOf(shop.Api, "beta");
         foreach (var (by, status) in ((HttpClient, int)[])[(shop.Api.Anonymous, 401), (beta, 404)])
         {
             foreach (var (method, path) in ((HttpMethod, string)[])[(HttpMethod.Post, "checkout-sessions"), (HttpMethod.Post, "portal-sessions"), (HttpMethod.Delete, "subscription"), (HttpMethod.Put, "subscription"), (HttpMethod.Post, "usage")])
