@@ -11,7 +11,7 @@ public sealed record Options
           --seconds N            how long each scenario is measured in each round (2)
           --rounds N             alternating rounds; the medians are reported (5)
           --only A,B             of check, consume, mixed, hot, many, batch, trace, fold, verify, decide, activation, memory,
-                                 known, start, webhooks (all)
+                                 known, start, webhooks, tokens (all)
           --without A,B          of postgres, redis: as if it were not on this machine; silos: no cluster of them;
                                  alone: only the cluster
           --organizations N      organizations that are asked and charged (1000)
@@ -25,6 +25,7 @@ public sealed record Options
           --known N              organizations in the journal when they are activated (1000000)
           --webhooks N           webhooks in a flood of them (10000)
           --webhook-checks N     checks a second beside it (2000)
+          --tokens N             wrong tokens that strangers try, in all rounds (1000000)
           --trace FILE           a CSV of real requests (TIMESTAMP,ContextTokens,GeneratedTokens), replayed in five times --seconds
           --json FILE            writes every round's figures to a file
           --svg FILE             draws the medians
@@ -32,7 +33,7 @@ public sealed record Options
           --api FILE             the Billing.Api.dll to start (the one built with this)
         """;
 
-    private static readonly IReadOnlyList<string> Names = [.. Scenarios.Names, .. Books.Names, Activation.Name, Residents.Name, Known.Name, Starts.Name, Webhooks.Name];
+    private static readonly IReadOnlyList<string> Names = [.. Scenarios.Names, .. Books.Names, Activation.Name, Residents.Name, Known.Name, Starts.Name, Webhooks.Name, Tokens.Name];
 
     public double Seconds { get; private init; } = 2;
     public int Rounds { get; private init; } = 5;
@@ -49,6 +50,7 @@ public sealed record Options
     public int KnownCount { get; private init; } = 1_000_000;
     public int WebhookCount { get; private init; } = 10_000;
     public int WebhookCheckRate { get; private init; } = 2_000;
+    public int TokenCount { get; private init; } = 1_000_000;
     public string? TraceFile { get; private init; }
     public string? JsonFile { get; private init; }
     public string? SvgFile { get; private init; }
@@ -90,6 +92,7 @@ public sealed record Options
                 "--known" => options with { KnownCount = Count(name, value, RequestTemplate.MaxOrganizations) },
                 "--webhooks" => options with { WebhookCount = Count(name, value, 1_000_000) },
                 "--webhook-checks" => options with { WebhookCheckRate = Count(name, value, 1_000_000) },
+                "--tokens" => options with { TokenCount = Count(name, value, 100_000_000) },
                 "--trace" => options with { TraceFile = value },
                 "--json" => options with { JsonFile = value },
                 "--svg" => options with { SvgFile = value },

@@ -19,7 +19,10 @@ public sealed class RequestTemplate
     /// <summary>Eight places stand for a quantity, which may have spaces before it.</summary>
     public const string QuantityMark = "********";
 
-    private const string KeyMark = "bench-@@@@@@@@@@@@@@@@";
+    /// <summary>Sixteen digits stand for a number that no two requests share.</summary>
+    public const string NumberMark = "@@@@@@@@@@@@@@@@";
+
+    private const string KeyMark = $"bench-{NumberMark}";
     private const int OrganizationDigits = 6;
     private const int KeyDigits = 16;
 
@@ -27,6 +30,7 @@ public sealed class RequestTemplate
     private readonly int organizationAt;
     private readonly int keyAt;
     private readonly int quantityAt;
+    private readonly bool hasAuthorization;
 
     private RequestTemplate(string head, string body, int status, string expectedStart)
     {
@@ -38,17 +42,25 @@ public sealed class RequestTemplate
         ExpectedStart = Encoding.UTF8.GetBytes(expectedStart);
     }
 
-    private RequestTemplate(RequestTemplate other, string authorization)
+    private RequestTemplate(RequestTemplate other)
+    {
+        bytes = [.. other.bytes];
+        (organizationAt, keyAt, quantityAt, hasAuthorization) = (other.organizationAt, other.keyAt, other.quantityAt, other.hasAuthorization);
+        (Status, ExpectedStart) = (other.Status, other.ExpectedStart);
+    }
+
+    private RequestTemplate(RequestTemplate other, string authorization, int status, byte[] expectedStart)
     {
         // The key goes in last, because it is made anew for each start of the API.
         var line = Encoding.UTF8.GetBytes($"Authorization: Bearer {authorization}\r\n");
         var at = other.bytes.AsSpan().IndexOf("\r\n"u8) + 2;
         bytes = [.. other.bytes.AsSpan(0, at), .. line, .. other.bytes.AsSpan(at)];
         organizationAt = Moved(other.organizationAt);
-        keyAt = Moved(other.keyAt);
+        keyAt = other.keyAt < 0 ? bytes.AsSpan().IndexOf(Encoding.ASCII.GetBytes(NumberMark)) : Moved(other.keyAt);
         quantityAt = Moved(other.quantityAt);
-        Status = other.Status;
-        ExpectedStart = other.ExpectedStart;
+        hasAuthorization = true;
+        Status = status;
+        ExpectedStart = expectedStart;
 
         int Moved(int place) => place < at ? place : place + line.Length;
     }
@@ -67,7 +79,14 @@ public sealed class RequestTemplate
         body, status, expectedStart);
 
     /// <summary>A copy that one connection may write in.</summary>
-    public RequestTemplate For(string authorization) => new(this, authorization);
+    public RequestTemplate For(string authorization) => hasAuthorization ? new(this) : new(this, authorization, Status, ExpectedStart);
+
+    /// <summary>The same request by somebody else.</summary>
+    /// <param name="authorization">May have the mark of a number in it.</param>
+    public RequestTemplate With(string authorization) => new(this, authorization, Status, ExpectedStart);
+
+    /// <summary>The same request by somebody else, and what is answered to that.</summary>
+    public RequestTemplate With(string authorization, int status, string expectedStart) => new(this, authorization, status, Encoding.UTF8.GetBytes(expectedStart));
 
     public void Write(int organization, long key, int quantity)
     {

@@ -16,7 +16,7 @@ public sealed class Measuring(Options options, TemporaryFolder folder, Report re
         report.Notes.AddRange(machine.Notes);
         if (options.Only.Contains("trace") && options.TraceFile is null) report.Notes.Add("The trace is left out: --trace names a file with one.");
 
-        if (options.Only.Overlaps([.. Scenarios.Names, Webhooks.Name])) OverHttp(machine);
+        if (options.Only.Overlaps([.. Scenarios.Names, Webhooks.Name, Tokens.Name])) OverHttp(machine);
         if (options.Only.Overlaps([.. Books.Names, Activation.Name])) InProcess(machine).GetAwaiter().GetResult();
         if (options.Only.Contains(Residents.Name)) foreach (var measured in Residents.Measure(options.ResidentCount, folder).GetAwaiter().GetResult()) report.Add(1, measured);
         if (options.Only.Contains(Known.Name)) Known.Run(options, machine, report);
@@ -36,6 +36,7 @@ public sealed class Measuring(Options options, TemporaryFolder folder, Report re
         var scenarios = new Scenarios(options, subjects, report);
         Rounds(scenarios.Run);
         if (options.Only.Contains(Webhooks.Name)) Rounds(new Webhooks(options, [.. subjects.Where(s => s.Store is not null)], report).Run);
+        if (options.Only.Contains(Tokens.Name)) Rounds(new Tokens(options, [.. subjects.Where(s => s.Store is not null)], report).Run);
         foreach (var server in subjects.Select(s => s.Server).Distinct()) server.Dispose();
     }
 

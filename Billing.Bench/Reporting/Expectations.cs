@@ -30,6 +30,8 @@ public static class Expectations
         .. Each(ledger => new Ratio(Scenarios.Batch, ledger, Scenarios.Batch, ledger == Subject.Sqlite ? RawInsert.Sqlite : RawInsert.Postgres, Alone(ledger, 0.6))),
         // The quiet ones' p99 to the others': half means twice as long.
         .. Each(ledger => new Ratio(Webhooks.Quiet, ledger, Webhooks.During, ledger, 0.5, (quiet, during) => quiet.P99Ms / during.P99Ms)),
+        .. Each(ledger => new Ratio(Tokens.During, ledger, Tokens.Quiet, ledger, 0.5)),
+        .. Each(ledger => new Ratio(Tokens.WithJwt, ledger, Tokens.Quiet, ledger, 0.85)),
         .. Each(ledger => new Ratio(Books.Fold, ledger, Books.Read, ledger, 0.4)),
         .. Each(ledger => new Ratio(Books.Verify, ledger, Books.Hash, ledger, 0.5)),
     ];
@@ -39,6 +41,7 @@ public static class Expectations
         .. EachAlone(ledger => new Limit(Scenarios.CheckAtHalf, ledger, "ms p99", m => m.P99Ms, 2)),
         .. EachAlone(_ => new Limit(Scenarios.ConsumeAtHalf, Subject.Postgres, "ms p99", m => m.P99Ms, 15)).Take(1),
         .. Each(ledger => new Limit(Webhooks.AtRate, ledger, "ms p95", m => m.P95Ms, 50)),
+        .. Each(ledger => new Limit(Tokens.Growth, ledger, "bytes", m => m.Bytes, 64)),
         .. Each(ledger => new Limit(Activation.FromSnapshot, ledger, "ms p99", m => m.P99Ms, 20)),
         new(Books.Decide, "ledger", "events/s", m => m.EventsPerSecond, 1_500_000, IsAtMost: false),
         .. Each(ledger => new Limit(Starts.Scenario, ledger, "ms", m => m.P50Ms, 1_500)),

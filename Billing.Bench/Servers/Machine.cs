@@ -161,7 +161,7 @@ internal sealed class Machine
             ["Billing__Catalog"] = "catalogs/summarizer.json", ["STRIPE_WEBHOOK_SECRET"] = Webhooks.Secret, [variable] = journal,
             ["Cluster__Address"] = "127.0.0.1", ["Cluster__SiloPort"] = "0", ["Cluster__GatewayPort"] = "0",
         };
-        foreach (var (name, value) in settings) environment[name] = value;
+        foreach (var (name, value) in settings.Concat(Tokens.Settings)) environment[name] = value;
         return ServerProcess.Launch(program, [], own, environment);
     }
 
