@@ -64,7 +64,7 @@ internal static class AuditViews
         GrantView v => Fields(("id", v.Id), ("kind", v.Kind), ("tokens", v.Granted), ("priority", v.Priority), ("expires_at", At(v.ExpiresAt))),
         TopUpView v => Fields(
             ("enabled", v.Enabled), ("token_package", v.TokenPackage), ("threshold", v.Threshold), ("max_count", v.MaxCount), ("max_amount", v.MaxAmount?.Amount), ("pending", v.Pending?.Id), ("failures", v.Failures)),
-        InvoiceView v => Fields(("id", v.Id), ("number", v.Number), ("status", v.Status), ("total", v.Total.Amount), ("amount_due", v.AmountDue.Amount), ("currency", v.Total.Currency)),
+        InvoiceView v => Fields(("id", v.Id), ("number", v.Number), ("status", v.Status), ("total", v.Total.Amount), ("due", v.AmountDue.Amount), ("currency", v.Total.Currency)),
         InvoiceLineView v => Fields(("kind", v.Kind), ("amount", v.Amount.Amount), ("currency", v.Amount.Currency)),
         RefundView v => Fields(("id", v.Id), ("status", v.Status), ("payment", v.Payment), ("amount", v.Amount?.Amount), ("currency", v.Amount?.Currency)),
         SaleView v => Fields(("id", v.Id), ("status", v.Status), ("amount", v.Amount), ("currency", v.Currency)),

@@ -227,7 +227,7 @@ public sealed partial class TestApi : IAsyncDisposable
         return $$"""{"reason":"a test"{{(rest.StartsWith('}') ? "" : ",")}}{{rest}}""";
     }
 
-    [GeneratedRegex("^(POST .*/(tokens/grants|usage/[^/]+/(void|correct)|credits|invoices/[^/]+/(void|uncollectible)|reconcile|refunds)|(PUT|DELETE) .*/overrides/[^/]+|PUT .*/subscription)$")]
+    [GeneratedRegex("^(POST .*/(tokens/grants|usage/[^/]+/(void|correct)|credits|invoices/[^/]+/(void|uncollectible)|reconcile)|(PUT|DELETE) .*/overrides/[^/]+|PUT .*/subscription)$")]
     private static partial Regex AsksWhy();
 
     public async Task<Answer> Send(HttpRequestMessage request, HttpClient? by = null)

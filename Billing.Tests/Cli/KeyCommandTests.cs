@@ -62,6 +62,15 @@ public sealed class KeyCommandTests : IDisposable
         Assert.Equal((0, $"{rotated["id"]} is revoked. A running service refuses it within seconds.{Environment.NewLine}"), ((await Run("revoke", (string)rotated["id"]!)) is var (code, text, _) ? (code, text) : default));
         await api.Services.Keys.Refresh();
         (await api.Use("acme", "ai_requests", by: next)).ExpectProblem(401, "unauthenticated", "");
+
+        // By whom, the system says.
+        var records = await api.List("/v1/audit?caller=billing-keys");
+        Assert.Equal(
+            [("key.revoke", "acme", (string?)rotated["id"], "done"), ("key.rotate", "acme", (string?)made["id"], "done"), ("key.create", "acme", null, "done")],
+            records.Select(r => ((string?)r["what"]!, (string?)r["organization"]!, (string?)r["about"], (string?)r["outcome"]!)));
+        Assert.All(records, r => Assert.Equal(Environment.UserName, (string?)r["caller_name"]));
+        Assert.Equal((string?)made["id"], (string?)records[^1]["after"]!["id"]);
+        Assert.True((await api.Get("/v1/audit/verify")).True("ok"));
     }
 
     [Theory]
