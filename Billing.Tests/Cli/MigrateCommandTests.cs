@@ -312,7 +312,7 @@ public sealed class MigrateCommandTests : IAsyncLifetime
         var (code, _, error) = await Run(["--to", "postgresql://ledger:secret@127.0.0.1:1/x"]);
         Assert.Equal(2, code);
         Assert.DoesNotContain("secret", error, StringComparison.Ordinal);
-        ledger.Execute("DELETE FROM schema_version WHERE version = 4");
+        ledger.Execute("DELETE FROM schema_version WHERE version >= 4");
         Assert.Contains("start the service on it once", (await Run()).Error, StringComparison.Ordinal);
     }
 
