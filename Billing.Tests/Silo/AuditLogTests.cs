@@ -1,7 +1,6 @@
 using System.Buffers.Binary;
 using System.Security.Cryptography;
 using System.Text;
-using Billing.Grains.Journal;
 using Billing.Silo;
 using Billing.Silo.Storage;
 using Billing.Silo.Storage.Postgres;
@@ -51,7 +50,7 @@ public abstract class AuditLogConformance : IAsyncLifetime
         }
     }
 
-    private Task Sql(string sql, object? parameters = null) => database.Write(c => c.Execute(sql, parameters));
+    private Task<int> Sql(string sql, object? parameters = null) => database.Write(c => c.Execute(sql, parameters));
 
     private async Task Found(long? number, string because)
     {
