@@ -190,7 +190,7 @@ public sealed class MigrateCommandTests : IAsyncLifetime
         }
         Assert.Equal("0", Sql("SELECT (SELECT count(*) FROM flags) + (SELECT count(*) FROM feeds)"));
 
-        Assert.Contains("Copied: 0 events, 5 rows beside the streams.", await Migrate(), StringComparison.Ordinal);
+        Assert.Contains("Copied: 0 events, 7 rows beside the streams.", await Migrate(), StringComparison.Ordinal);
 
         Assert.Equal(await Events(ledger.Path), await Events(null));
     }
