@@ -26,7 +26,7 @@ public sealed class BrowserTokenTests
         using var page = api.Client(made.String("token"));
 
         Assert.Equal(3, (await api.Get("/v1/organizations/acme/entitlements/ai_requests", page)).Expect(200).Number("remaining"));
-        (await api.Post("/v1/organizations/acme/entitlements/check", new { features = new[] { new { feature = "ai_requests" } } }, by: page)).Expect(200);
+        (await api.Post("/v1/organizations/acme/entitlements/check", new { items = new[] { new { feature = "ai_requests" } } }, by: page)).Expect(200);
         var (may, mayNot) = (0, 0);
         foreach (var (route, operation) in (await api.Get("/openapi/v1.json")).Expect(200)["paths"]!.AsObject().Where(p => p.Key.StartsWith("/v1/", StringComparison.Ordinal)).SelectMany(p => p.Value!.AsObject().Select(o => (p.Key, o.Key))))
         {
