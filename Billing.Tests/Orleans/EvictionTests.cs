@@ -1,4 +1,5 @@
 using Billing.Grains;
+using Billing.Grains.Journal;
 using Billing.Silo;
 using Billing.Tests.Grains;
 using Microsoft.Extensions.DependencyInjection;
