@@ -25,7 +25,9 @@ internal static class Engine
         else
         {
             var inside = ledger.NewHost();
-            host = new OrleansHost(patience) { Closing = inside.DisposeAsync };
+            var here = new OrganizationsHere();
+            builder.Services.AddSingleton(here);
+            host = new OrleansHost(patience, here: here) { Closing = inside.DisposeAsync };
             builder.UseOrleans(silo => silo.AddLedger(ledger, inside, cluster).AddDashboard());
         }
         builder.Services.AddSingleton(host).AddHostedService<ClusterWatch>();

@@ -14,7 +14,7 @@ namespace Billing.Grains;
 /// is overtaken reads what the other wrote, decides again, and then ends, so that the next call goes where the cluster says.
 /// </remarks>
 [Reentrant, GrainType("organization")]
-public sealed class OrganizationGrain(LedgerHost host) : Grain, IOrganizationGrain
+public sealed class OrganizationGrain(LedgerHost host, OrganizationsHere? here = null) : Grain, IOrganizationGrain
 {
     private string id = "";
     private IOrganizationLedger ledger = null!;
@@ -25,12 +25,14 @@ public sealed class OrganizationGrain(LedgerHost host) : Grain, IOrganizationGra
         id = this.GetPrimaryKeyString();
         ledger = host.Organization(id);
         overtaken = host.TimesOvertaken(id) ?? 0;
+        here?.Enter(id, ledger);
         return Task.CompletedTask;
     }
 
     /// <summary>Another activation, in another silo perhaps, goes on from the journal.</summary>
     public override Task OnDeactivateAsync(DeactivationReason reason, CancellationToken cancellationToken)
     {
+        here?.Leave(id, ledger);
         host.Release(id);
         return Task.CompletedTask;
     }
