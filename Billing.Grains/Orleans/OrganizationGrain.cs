@@ -2,18 +2,20 @@ using System.Collections.Immutable;
 using Billing.Ledger;
 using NodaTime;
 using Orleans.Concurrency;
+using Orleans.Placement;
 
 namespace Billing.Grains;
 
 /// <summary>
 /// An organization in a cluster. Thin: what it knows and does is its <see cref="LedgerSession"/>, in the silo's <see cref="LedgerHost"/>.
-/// Reentrant, so that a check never waits behind an append; the session puts the commands in a row.
+/// Reentrant, so that a check never waits behind an append; the session puts the commands in a row. Where the fewest are is where it
+/// goes: what is measured of a silo is old when many are activated at once, and all of them would go to one.
 /// </summary>
 /// <remarks>
 /// There may be two of it while a network is torn. That is harmless, because the journal takes only one event of each version: whoever
 /// is overtaken reads what the other wrote, decides again, and then ends, so that the next call goes where the cluster says.
 /// </remarks>
-[Reentrant, GrainType("organization")]
+[Reentrant, GrainType("organization"), ActivationCountBasedPlacement]
 public sealed class OrganizationGrain(LedgerHost host, OrganizationsHere? here = null) : Grain, IOrganizationGrain
 {
     private string id = "";
