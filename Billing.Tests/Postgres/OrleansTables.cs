@@ -20,7 +20,7 @@ public abstract class OrleansTables : IAsyncLifetime
 
     public async Task InitializeAsync()
     {
-        await using (PostgresDatabase.Open(Address)) { }
+        await using (PostgresDatabase.Open(Address, TimeSpan.FromMinutes(1))) { }
         source = NpgsqlDataSource.Create(Address);
         await using var command = source.CreateCommand("SELECT QueryKey, QueryText FROM OrleansQuery");
         await using var reader = await command.ExecuteReaderAsync();

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using Billing.Silo.Storage;
 using Billing.Silo.Storage.Postgres;
 
 namespace Billing.Tests.Postgres;
@@ -24,7 +25,8 @@ public sealed class OrleansTablesTests : OrleansTables
     [Fact]
     public async Task a_database_from_before_gets_them_when_it_is_opened_and_no_second_time()
     {
-        Execute("DROP TABLE OrleansQuery, OrleansMembershipTable, OrleansMembershipVersionTable, OrleansRemindersTable, OrleansStorage; DELETE FROM schema_version WHERE version = 3");
+        Execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public; CREATE TABLE schema_version (version INTEGER PRIMARY KEY, applied_at TEXT NOT NULL)");
+        foreach (var (version, script) in Migrations.Of("Postgres").Where(m => m.Key < 3)) Execute($"{script}; INSERT INTO schema_version VALUES ({version}, 'before')");
         await using (PostgresDatabase.Open(Address)) { }
         Assert.True(await MakeCluster("billing"));
 
