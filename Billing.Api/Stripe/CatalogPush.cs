@@ -193,15 +193,26 @@ public sealed partial class CatalogPushAtStart(Services services, ILogger<Catalo
 {
     public async Task StartAsync(CancellationToken cancellationToken)
     {
-        var changes = await CatalogPush.Run(services.Stripe, services.Catalogs.Current, services.Settings.PriceIds, services.Clock, dryRun: false);
-        LogPushed(log, changes.Count(c => c.Request is not null), changes.Count(c => c.Request is null));
-        foreach (var wrong in changes.Where(c => c.IsWrong)) LogWrong(log, wrong.Id, wrong.LookupKey, wrong.Detail);
+        try
+        {
+            var changes = await CatalogPush.Run(services.Stripe, services.Catalogs.Current, services.Settings.PriceIds, services.Clock, dryRun: false);
+            LogPushed(log, changes.Count(c => c.Request is not null), changes.Count(c => c.Request is null));
+            foreach (var wrong in changes.Where(c => c.IsWrong)) LogWrong(log, wrong.Id, wrong.LookupKey, wrong.Detail);
+        }
+        catch (Exception e) when (!cancellationToken.IsCancellationRequested)
+        {
+            // Nothing but buying needs it, and it can be done at any time.
+            LogNotPushed(log, e);
+        }
     }
 
     public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
     [LoggerMessage(Level = LogLevel.Information, Message = "The catalog is at Stripe: {Changed} change(s), {Kept} as before.")]
     private static partial void LogPushed(ILogger log, int changed, int kept);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "The catalog is not at Stripe; `billing catalog push` brings it there.")]
+    private static partial void LogNotPushed(ILogger log, Exception e);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "The price {Id} that was given for {LookupKey}: {Detail}.")]
     private static partial void LogWrong(ILogger log, string? id, string? lookupKey, string detail);
