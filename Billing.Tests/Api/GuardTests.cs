@@ -103,13 +103,12 @@ public sealed class GuardTests
             await File.WriteAllTextAsync(Path.Combine(folder, "catalog.json"), RememberingClients.Catalog);
             using var service = await ServiceProcess.Start(folder, "--Logging:LogLevel:Default=Trace", "--Logging:LogLevel:Microsoft=Trace", "--Billing:StripeSandbox=off");
             using var made = await service.Http.PostAsync("/v1/api-keys", new StringContent("""{ "name": "one" }""", Encoding.UTF8, "application/json"));
-            var key = Answer.Of((int)made.StatusCode, await made.Content.ReadAsStringAsync(), []).String("key")!;
-            using var request = new HttpRequestMessage(HttpMethod.Get, "/v1/ping");
-            request.Headers.Authorization = new("Bearer", key);
-            Assert.Equal(HttpStatusCode.OK, (await service.Http.SendAsync(request)).StatusCode);
-            using var wrong = new HttpRequestMessage(HttpMethod.Get, "/v1/ping");
-            wrong.Headers.Authorization = new("Bearer", key + "x");
-            Assert.Equal(HttpStatusCode.Unauthorized, (await service.Http.SendAsync(wrong)).StatusCode);
+            var key = Answer.Of((int)made.StatusCode, await made.Content.ReadAsStringAsync(), []).Expect(201).String("key")!;
+            using var client = new HttpClient { BaseAddress = service.Http.BaseAddress };
+            client.DefaultRequestHeaders.Authorization = new("Bearer", key);
+            Assert.Equal(HttpStatusCode.OK, (await client.GetAsync("/v1/ping")).StatusCode);
+            client.DefaultRequestHeaders.Authorization = new("Bearer", key + "x");
+            Assert.Equal(HttpStatusCode.Unauthorized, (await client.GetAsync("/v1/ping")).StatusCode);
 
             Assert.Contains("/v1/ping", service.Said, StringComparison.Ordinal);
             Assert.DoesNotContain(key, service.Said, StringComparison.Ordinal);
