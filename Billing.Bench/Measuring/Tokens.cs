@@ -13,8 +13,7 @@ public sealed class Tokens(Options options, IReadOnlyList<Subject> subjects, Rep
 {
     public const string Name = "tokens", Quiet = "checks, no strangers", During = "checks, among strangers", WithJwt = "checks with a JWT", Growth = "memory of a wrong token";
 
-    /// <summary>Strangers are refused for about what a check costs, so they get what they have connections for: of 48, a third.</summary>
-    private const int Connections = 32, StrangerConnections = 16;
+    private const int Connections = 32;
 
     private const string Issuer = "https://bench.example.com", Audience = "bench", Secret = "a secret of the benchmark's, of thirty-two bytes or more";
     private const string Header = """{"alg":"HS256","typ":"JWT"}""", Refusal = """{"type":"http://localhost/problems/unauthenticated",""";
@@ -47,7 +46,7 @@ public sealed class Tokens(Options options, IReadOnlyList<Subject> subjects, Rep
 
             var before = subject.Server.Memory();
             var count = options.TokenCount / options.Rounds / strangers.Count;
-            var flood = Task.WhenAll(strangers.Select((kind, i) => Task.Run(() => new Load(kind.Name, subject, StrangerConnections / strangers.Count + (i < StrangerConnections % strangers.Count ? 1 : 0), [kind], Uniformly).Times(count))));
+            var flood = Task.WhenAll(strangers.Select((kind, i) => Task.Run(() => new Load(kind.Name, subject, Connections / strangers.Count + (i < Connections % strangers.Count ? 1 : 0), [kind], Uniformly).Times(count))));
             var during = new List<Measurement>();
             do
             {
@@ -59,7 +58,7 @@ public sealed class Tokens(Options options, IReadOnlyList<Subject> subjects, Rep
             var grown = subject.Server.Memory() - before;
             foreach (var each in (Measurement[])[.. during, .. sent]) report.Check([each], null, 0);
             report.Add(round, during[0] with { RequestsPerSecond = Median.Of(during.Select(m => m.RequestsPerSecond)), ServerMicroseconds = 0 });
-            report.Add(round, new Measurement(Growth, subject.Name) { Connections = StrangerConnections, Bytes = Math.Max(1, (double)grown / sent.Sum(m => m.Acknowledged)), Acknowledged = sent.Sum(m => m.Acknowledged) });
+            report.Add(round, new Measurement(Growth, subject.Name) { Connections = Connections, Bytes = Math.Max(1, (double)grown / sent.Sum(m => m.Acknowledged)), Acknowledged = sent.Sum(m => m.Acknowledged) });
 
             Load Checks(string scenario, Kind kind) => new(scenario, subject, Connections, [kind], Uniformly);
 
